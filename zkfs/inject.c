@@ -547,7 +547,7 @@ static bool probe(struct injector *me, int root)
 {
 	char path[64], value[8];
 
-	snprintf(path, sizeof(path), "/proc/self/fd/%d", root);
+	snprintf(path, sizeof(path), "/proc/thread-self/fd/%d", root);
 	getxattr(path, me->probe, value, sizeof(value));
 	return __atomic_load_n(&me->pid, __ATOMIC_ACQUIRE) != 0;
 }

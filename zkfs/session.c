@@ -73,8 +73,8 @@ static void find_servers(struct session *s)
 {
 	char why[256];
 	char *numeric;
-	int err = session_resolve(s->hosts, session_now() + s->session_ms, is_closing, s, &numeric, why,
-				  sizeof(why));
+	int err = session_resolve(s->hosts, session_now() + s->session_ms, is_closing, s, &numeric,
+				  why, sizeof(why));
 
 	if (err && !s->unresolved)
 		log_warn("%s", why);
@@ -147,8 +147,8 @@ static void timer_look_locked(struct session *s, int64_t now, struct timer_work 
 		return;
 	if (now >= conn_death_locked(conn)) {
 		if (conn->was_up)
-			log_warn("session 0x%" PRIx64 ": no answer for %u ms, given up", (uint64_t)s->id,
-				 s->negotiated_ms);
+			log_warn("session 0x%" PRIx64 ": no answer for %u ms, given up",
+				 (uint64_t)s->id, s->negotiated_ms);
 		w->expired = conn_end_locked(conn, &w->failed);
 		return;
 	}

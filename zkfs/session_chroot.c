@@ -92,8 +92,8 @@ static int mkroot_connect(struct mkroot *m, zhandle_t *zh, const struct session_
 		return ZOPERATIONTIMEOUT;
 	for (size_t i = 0; i < auths->count; i++) {
 		const struct session_auth *a = &auths->lines[i];
-		int rc = zoo_add_auth(zh, a->scheme, a->credentials, (int)strlen(a->credentials), NULL,
-				      NULL);
+		int rc = zoo_add_auth(zh, a->scheme, a->credentials, (int)strlen(a->credentials),
+				      NULL, NULL);
 
 		if (rc != ZOK)
 			return rc;
@@ -111,7 +111,7 @@ static int mkroot_try(struct session *s, struct mkroot *m, const char *numeric, 
 	if (!zh)
 		return ZSYSTEMERROR;
 	rc = mkroot_connect(m, zh, &s->auths, end);
-	for (char *p = path; rc == ZOK && p; ) {
+	for (char *p = path; rc == ZOK && p;) {
 		p = strchr(p + 1, '/');
 		if (p)
 			*p = '\0';
@@ -145,4 +145,3 @@ int session_make_chroot(struct session *s, const char *numeric, int64_t end, cha
 	snprintf(why, why_size, "cannot make chroot %s: %s", s->chroot, zerror(rc));
 	return session_errno(rc);
 }
-

@@ -220,8 +220,8 @@ static struct lookup *lookup_start(const char *hosts)
 	return l;
 }
 
-int session_resolve(const char *hosts, int64_t end, bool (*stop)(void *arg), void *arg, char **numeric,
-		    char *why, size_t why_size)
+int session_resolve(const char *hosts, int64_t end, bool (*stop)(void *arg), void *arg,
+		    char **numeric, char *why, size_t why_size)
 {
 	struct lookup *l = lookup_start(hosts);
 	bool done;
@@ -392,7 +392,8 @@ int session_read_auth(const char *file, struct session_auths *auths, char *why, 
 	}
 	if (fstat(fd, &st) != 0 || !S_ISREG(st.st_mode) || (st.st_mode & 077)) {
 		snprintf(why, why_size,
-			 S_ISREG(st.st_mode) ? "%s: mode must be 0600" : "%s: not a regular file", file);
+			 S_ISREG(st.st_mode) ? "%s: mode must be 0600" : "%s: not a regular file",
+			 file);
 		close(fd);
 		return -EACCES;
 	}
@@ -511,7 +512,8 @@ char *session_acl_format(const struct ACL_vector *acl)
 	char *out, *p;
 
 	for (int32_t i = 0; i < acl->count; i++)
-		size += strlen(acl->data[i].id.scheme) + strlen(acl->data[i].id.id) + sizeof("::cdrwa,");
+		size += strlen(acl->data[i].id.scheme) + strlen(acl->data[i].id.id) +
+			sizeof("::cdrwa,");
 	out = p = malloc(size);
 	if (!out)
 		return NULL;

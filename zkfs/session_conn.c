@@ -97,8 +97,8 @@ static void note_server_locked(struct session *s, zhandle_t *zh)
 	if (zookeeper_get_connected_host(zh, (struct sockaddr *)&addr, &len) &&
 	    getnameinfo((struct sockaddr *)&addr, len, host, sizeof(host), port, sizeof(port),
 			NI_NUMERICHOST | NI_NUMERICSERV) == 0)
-		snprintf(s->server, sizeof(s->server), strchr(host, ':') ? "[%s]:%s" : "%s:%s", host,
-			 port);
+		snprintf(s->server, sizeof(s->server), strchr(host, ':') ? "[%s]:%s" : "%s:%s",
+			 host, port);
 }
 
 static void conn_go_up(struct conn *conn)
@@ -148,7 +148,8 @@ static void on_watch(int rc, const void *data)
 		open_fails_locked(s, -ENOSYS,
 				  "server is older than ZooKeeper 3.6, which has no recursive watches");
 	else
-		open_fails_locked(s, session_errno(rc), "the server refuses the watch: %s", zerror(rc));
+		open_fails_locked(s, session_errno(rc), "the server refuses the watch: %s",
+				  zerror(rc));
 	if (s->opened && !s->watch_refused)
 		log_error("the server refuses the watch: %s", zerror(rc));
 	s->watch_refused = true;
@@ -208,8 +209,8 @@ static void on_chroot(int rc, const struct Stat *stat, const void *data)
 		return;
 	pthread_mutex_lock(&s->lock);
 	if (rc == ZNONODE)
-		open_fails_locked(s, -ENOENT, "chroot %s is absent: make it, or mount with -o mkroot",
-				  s->chroot);
+		open_fails_locked(s, -ENOENT,
+				  "chroot %s is absent: make it, or mount with -o mkroot", s->chroot);
 	else if (rc != ZOK)
 		open_fails_locked(s, session_errno(rc), "chroot %s: %s", s->chroot, zerror(rc));
 	else
@@ -231,8 +232,8 @@ static bool give_credentials(struct conn *conn)
 	while (conn->auths < auths->count) {
 		const struct session_auth *a = &auths->lines[conn->auths];
 
-		if (zoo_add_auth(conn->zh, a->scheme, a->credentials, (int)strlen(a->credentials), NULL,
-				 NULL) != ZOK)
+		if (zoo_add_auth(conn->zh, a->scheme, a->credentials, (int)strlen(a->credentials),
+				 NULL, NULL) != ZOK)
 			return false;
 		conn->auths++;
 	}
@@ -382,7 +383,7 @@ static char *connect_string(const char *numeric, const char *chroot)
 }
 
 zhandle_t *conn_handle(const char *numeric, const char *chroot, watcher_fn fn, int session_ms,
-			     void *context)
+		       void *context)
 {
 	autofree char *hosts = connect_string(numeric, chroot);
 	zhandle_t *zh;
@@ -446,4 +447,3 @@ void conn_close(struct conn *conn)
 	}
 	free(conn);
 }
-

@@ -35,16 +35,16 @@ struct conn {
 	struct list tickets; /* given to the library, and not come back */
 	size_t ticket_count;
 	unsigned int users; /* threads inside a library function; the handle is closed when there are none */
-	size_t auths;	    /* credentials given to the library; completion thread only */
-	bool connected;	    /* as the library says */
-	bool up;	    /* and the watch is set */
+	size_t auths;	/* credentials given to the library; completion thread only */
+	bool connected; /* as the library says */
+	bool up;	/* and the watch is set */
 	bool was_up;
 	bool dead;	 /* given up: news and replies of it mean nothing any more */
 	bool beating;	 /* a heartbeat is on its way */
 	bool want_watch; /* the server refused the watch: ask again at the next tick */
-	bool settled;	 /* dead, and the library has reached the server again, or heard that the session is over */
-	int64_t opened;	 /* ms */
-	int64_t ended;	 /* when it became dead */
+	bool settled; /* dead, and the library has reached the server again, or heard that the session is over */
+	int64_t opened; /* ms */
+	int64_t ended;	/* when it became dead */
 	/*
 	 * When the last request was sent that has been answered. The server cannot have expired the session before this
 	 * plus the timeout, whatever happened since.
@@ -81,8 +81,8 @@ struct session {
 	bool replace; /* conn is dead, the keeper shall make another */
 	bool chroot_checked;
 	bool watch_refused; /* said so in the log */
-	bool opened;   /* up for the first time */
-	int open_err;  /* why session_open fails, -errno */
+	bool opened;	    /* up for the first time */
+	int open_err;	    /* why session_open fails, -errno */
 	char *open_why;
 	unsigned int negotiated_ms;
 	int64_t id, last_up_id;
@@ -96,7 +96,7 @@ struct session {
  * the call that it was sent for may have ended before.
  */
 struct ticket {
-	struct list link;  /* in conn->tickets */
+	struct list link; /* in conn->tickets */
 	struct conn *conn;
 	struct call *call; /* NULL: ended, sent elsewhere, or there was none. guarded by session.lock */
 	int64_t sent;	   /* ms */
@@ -118,8 +118,8 @@ void session_wait_until(pthread_cond_t *cond, pthread_mutex_t *lock, int64_t whe
  * "host:port,..." -> numeric addresses, an odd number of them, in the form that zookeeper_init takes. Waits until
  * session_now() is @end, or @stop says so (may be NULL; asked every 100 ms), whatever the name service does.
  */
-int session_resolve(const char *hosts, int64_t end, bool (*stop)(void *arg), void *arg, char **numeric,
-		    char *why, size_t why_size);
+int session_resolve(const char *hosts, int64_t end, bool (*stop)(void *arg), void *arg,
+		    char **numeric, char *why, size_t why_size);
 /* Why do none of these addresses serve? A short reason in @out, after at most @wait_ms. */
 void session_probe(const char *numeric, int wait_ms, char *out, size_t size);
 int session_read_auth(const char *file, struct session_auths *auths, char *why, size_t why_size);
@@ -132,30 +132,75 @@ char *session_acl_format(const struct ACL_vector *acl);
 void session_acl_free(struct ACL_vector *acl);
 
 /* ---- session_calls.c ---- */
-/* ZooKeeper's code -> -errno. */
-int session_errno(int rc);
-/* True when the code says nothing about the request but that its connection or session is gone. */
-bool session_is_loss(int rc);
+enum call_kind {
+	CALL_GET,
+	CALL_EXISTS,
+	CALL_CHILDREN,
+	CALL_GET_ACL,
+	CALL_SYNC,
+	CALL_CREATE,
+	CALL_SET,
+	CALL_DELETE,
+	CALL_SET_ACL,
+	CALL_MULTI,
+};
 
-/* A ticket for a request of the session's own. NULL: no memory. */
-struct ticket *ticket_new(struct conn *conn);
-void ticket_add_locked(struct ticket *t);
-/* The library called back, or refused: notes that the server lives, forgets the ticket. */
-void ticket_return(struct ticket *t, int rc);
-void ticket_free(struct ticket *t);
+struct call {
+	struct list link; /* in session.line or .sent, or a list of those to finish. guarded by lock */
+	struct ticket *ticket; /* while it is in .sent. guarded by lock */
+	unsigned int refs;     /* guarded by lock */
+	struct session *s;
+	uint64_t seq;
+	int64_t made, deadline; /* ms */
+	enum call_kind kind;
+	int err; /* what to tell done, once it is in a list of those to finish */
+	session_done *done;
+	void *arg;
 
-/* Hands calls from the line to the library as far as the window allows. Without lock. */
-void session_pump(struct session *s);
+	char *path;
+	const void *data;
+	ssize_t len;
+	int version, flags;
+	struct ACL_vector acl;
+	struct session_op *ops;
+	size_t count;
+	char storage[]; /* of path and data; of a multi of all of them */
+};
+
+bool call_is_write(const struct call *call);
+/* Into the line, at the place of its seq. */
+void call_line_up_locked(struct session *s, struct call *call);
+void call_unline_locked(struct session *s, struct call *call);
+/* It lets go of its ticket. */
+void call_unsend_locked(struct session *s, struct call *call);
+/* It is in no list, and goes to those that calls_finish shall end with @err. */
+void call_fail_locked(struct call *call, int err, struct list *failed);
+/* Ends it. Without lock, as the next two. */
+void call_finish(struct call *call, const struct session_reply *reply);
+void call_unref(struct call *call);
+void calls_finish(struct list *failed);
 /* The connection's session is over: reads go back to the line, writes to @failed with -ECONNRESET. */
 void calls_detach_locked(struct session *s, struct list *failed);
 /* Everything, with @err. */
 void calls_fail_all_locked(struct session *s, int err, struct list *failed);
 /* Those whose deadline has passed, with -ETIMEDOUT. */
 void calls_expire_locked(struct session *s, int64_t now, struct list *failed);
-/* Calls their done. Without lock. */
-void calls_finish(struct list *failed);
 /* When the oldest one was made; INT64_MAX when there is none. */
 int64_t calls_oldest_locked(const struct session *s);
+
+/* ---- session_wire.c ---- */
+/* ZooKeeper's code -> -errno. */
+int session_errno(int rc);
+/* True when the code says nothing about the request but that its connection or session is gone. */
+bool session_is_loss(int rc);
+/* A ticket for a request of the session's own. NULL: no memory. */
+struct ticket *ticket_new(struct conn *conn);
+void ticket_add_locked(struct ticket *t);
+/* The library called back, or refused: notes that the server lives, forgets the ticket. */
+void ticket_return(struct ticket *t, int rc);
+void ticket_free(struct ticket *t);
+/* Hands calls from the line to the library as far as the window allows. Without lock. */
+void session_pump(struct session *s);
 
 /* ---- session_conn.c ---- */
 /* Keep a handle from being closed while this thread is inside a library function. */
@@ -185,6 +230,7 @@ void conn_close(struct conn *conn);
 
 /* ---- session_chroot.c ---- */
 /* Makes what is absent of the chroot. -ETIMEDOUT without @why: no server answers. */
-int session_make_chroot(struct session *s, const char *numeric, int64_t end, char *why, size_t why_size);
+int session_make_chroot(struct session *s, const char *numeric, int64_t end, char *why,
+			size_t why_size);
 
 #endif
