@@ -1,12 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The persistent recursive watch, on the library's own connection. A second connection is no way: its events would have no order
- * with the replies of the first. addWatch(path, mode) looks on the wire like removeWatches(path, type), which the library
- * has; so that one is called, and the linker (--wrap, see the Makefile) puts the two functions below between
- * the library's object files: one puts the other opcode into the request's header, one finds a watcher for events that
- * the library never asked for. Both work only with libzookeeper_mt.a, not with the shared library.
+ * The persistent recursive watch, on the library's own connection. A second connection is no way:
+ * its events would have no order with the replies of the first. addWatch(path, mode) looks on the
+ * wire like removeWatches(path, type), which the library has; so that one is called, and the
+ * linker (--wrap, see the Makefile) puts the two functions below between the library's object
+ * files: one puts the other opcode into the request's header, one finds a watcher for events that
+ * the library never asked for. Both work only with libzookeeper_mt.a, not with the shared
+ * library.
  *
- * Threads: addwatch_recursive in any; the wrapped functions in any thread that is inside the library.
+ * Threads: addwatch_recursive in any; the wrapped functions in any thread that is inside the
+ * library.
  */
 #include "addwatch.h"
 
@@ -17,7 +20,10 @@
 /* From ZooDefs.java: OpCode.addWatch. */
 #define ADD_WATCH_OP 106
 
-/* From AddWatchMode.java: PERSISTENT_RECURSIVE is 1, and so is the type that removeWatches gets for children. */
+/*
+ * From AddWatchMode.java: PERSISTENT_RECURSIVE is 1, and so is the type that removeWatches gets
+ * for children.
+ */
 _Static_assert(ZWATCHTYPE_CHILD == 1, "the type has the value of AddWatchMode.PERSISTENT_RECURSIVE");
 
 struct watcher_object_list;
@@ -51,8 +57,9 @@ int __wrap_serialize_RequestHeader(struct oarchive *out, const char *tag, struct
 }
 
 /*
- * The library looks for the one-shot watch that an event belongs to, and drops the event when there is none. zkfs sets no
- * one-shot watches, so all belong to the default watcher, as session events do.
+ * The library looks for the one-shot watch that an event belongs to, and drops the event when
+ * there is none. zkfs sets no one-shot watches, so all belong to the default watcher, as session
+ * events do.
  */
 struct watcher_object_list *__wrap_collectWatchers(zhandle_t *zh, int type, char *path)
 {

@@ -627,6 +627,7 @@ static void *injector_main(void *arg)
 			close(root);
 			tree_lock(in->m);
 			root = -1;
+			continue; /* the end may have come meanwhile */
 		}
 		if (list_empty(&in->run)) {
 			in->n_idle++;

@@ -5,19 +5,22 @@
  *   opened -> connected -> (credentials) -> (chroot there?) -> watch asked for -> up
  *               ^  connection lost: back to opened, the library goes on trying  |
  *               +---------------------------------------------------------------+
- *   any -> dead: by the server's word (expired) or by the own clock; the keeper closes the handle, opens another
+ *   any -> dead: by the server's word (expired) or by the own clock; the keeper then closes
+ *               the handle and opens another
  *
- * Own clock: the server counts the timeout from the last request that it got. That request was sent before
- * its answer came, so "last answered request was sent at" + timeout is no later than the server's count. To keep that time fresh
- * a sync is sent whenever it is older than a sixth of the timeout: unlike a ping it is answered through the
- * leader, so a server that is itself cut off from the others does not count as alive.
+ * Own clock: the server counts the timeout from the last request that it got. That request was
+ * sent before its answer came, so "last answered request was sent at" + timeout is no later than
+ * the server's count. To keep that time fresh a sync is sent whenever it is older than a sixth of
+ * the timeout: unlike a ping it is answered through the leader, so a server that is itself cut
+ * off from the others does not count as alive.
  *
- * Threads: the library's completion thread (news, answers), the timer (deadlines, clock, heartbeats, ops->tick), and the keeper,
- * which alone opens and closes handles, since both can block. There is one handle at a time: the old one's
- * completion thread has ended before the new one's starts, so callbacks never overlap.
+ * Threads: the library's completion thread (news, answers), the timer (deadlines, clock,
+ * heartbeats, ops->tick), and the keeper, which alone opens and closes handles, since both can
+ * block. There is one handle at a time: the old one's completion thread has ended before the new
+ * one's starts, so callbacks never overlap.
  *
- * Lock: session.lock, innermost; never held while the library or a callback is called. (zoo_add_auth's completions and
- * the library's log lines come while the library holds its own.)
+ * Lock: session.lock, innermost; never held while the library or a callback is called.
+ * (zoo_add_auth's completions and the library's log lines come while the library holds its own.)
  */
 #include "session_private.h"
 
@@ -101,14 +104,18 @@ static void *keeper_main(void *arg)
 			pthread_cond_wait(&s->changed, &s->lock);
 			continue;
 		}
-		/* A session that was of use is replaced at once, one that ends before it is up not for ever. */
+		/*
+		 * A session that was of use is replaced at once, one that ends before it is up
+		 * not for ever.
+		 */
 		if (!was_up && session_now() < not_before) {
 			session_wait_until(&s->changed, &s->lock, not_before);
 			continue;
 		}
 		/*
-		 * Given up by the own clock, it may live on at the server, which may have been down itself, with the ephemerals that
-		 * have been told as gone: let the library find the server again, so that closing ends the session there.
+		 * Given up by the own clock, it may live on at the server, which may have been
+		 * down itself, with the ephemerals that have been told as gone: let the library
+		 * find the server again, so that closing ends the session there.
 		 */
 		if (old && !old->settled && session_now() < old->ended + s->session_ms / 2) {
 			session_wait_until(&s->changed, &s->lock, old->ended + s->session_ms / 2);
@@ -203,7 +210,9 @@ static void *timer_main(void *arg)
 		pthread_mutex_lock(&s->lock);
 		if (s->closing)
 			break;
-		/* A tick is early enough for calls. The death of a session is told at the moment. */
+		/*
+		 * A tick is early enough for calls. The death of a session is told at the moment.
+		 */
 		when = next;
 		if (s->conn && !s->conn->dead && conn_death_locked(s->conn) < when)
 			when = conn_death_locked(s->conn);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * One ZooKeeper session after the other: connect, reconnect, expiry, authentication, the recursive watch, and
- * asynchronous calls with a deadline. The only user of zookeeper.h beside addwatch.c.
+ * One ZooKeeper session after the other: connect, reconnect, expiry, authentication, the
+ * recursive watch, and asynchronous calls with a deadline. The only user of zookeeper.h beside
+ * addwatch.c.
  */
 #ifndef ZKFS_SESSION_H
 #define ZKFS_SESSION_H
@@ -25,18 +26,23 @@ struct zstat {
 enum session_event { SESSION_CREATED, SESSION_DELETED, SESSION_CHANGED };
 
 /*
- * What the session tells. All on libzookeeper's completion thread, but for tick; so they, and the callbacks
- * of the calls that succeed, come in the order in which the server sent them.
+ * What the session tells. All on libzookeeper's completion thread, but for tick; so they, and the
+ * callbacks of the calls that succeed, come in the order in which the server sent them.
  */
 struct session_ops {
 	/* A znode was created, deleted, or its data changed. @path is absolute within the chroot. */
 	void (*event)(void *arg, enum session_event type, const char *path);
 	/*
-	 * The recursive watch is set on a new connection: from now on every change is told; whatever changed
-	 * before must be compared. @is_new: it is another session than before (also the very first time).
+	 * The recursive watch is set on a new connection: from now on every change is told;
+	 * whatever changed before must be compared. @is_new: it is another session than before
+	 * (also the very first time).
 	 */
 	void (*up)(void *arg, bool is_new);
-	/* The session is over, and its ephemeral znodes with it; a new one is being made. May come on the timer thread. */
+	/*
+	 * The session is over, and its ephemeral znodes with it; a new one is being made, and
+	 * told by up(true). May come on the timer thread, while a callback that has begun before
+	 * still runs on the completion thread.
+	 */
 	void (*expired)(void *arg);
 	/* Every 250 ms, on the session's timer thread. */
 	void (*tick)(void *arg);
@@ -52,31 +58,53 @@ struct session_conf {
 };
 
 /*
- * Connects, authenticates, checks or makes the chroot, sets the watch; waits until all that is done, at most
- * timeout_ms (or session_ms), calls ops->up(arg, true) before it returns 0. -errno with a one-line reason in @why otherwise
- * (no server, authentication file not readable or not mode 0600, chroot absent, server older than 3.6).
- * Call after daemonizing, with all signals blocked (the library's threads inherit the mask).
+ * Connects, authenticates, checks or makes the chroot, sets the watch; waits until all that is
+ * done, at most timeout_ms (or session_ms), calls ops->up(arg, true) before it returns 0. *out is
+ * set before that, and NULL again after a failure. -errno with a one-line reason in @why
+ * otherwise (no server, authentication file not readable or not mode 0600, chroot absent, server
+ * older than 3.6). Call after daemonizing, with all signals blocked (the library's threads
+ * inherit the mask).
  */
 int session_open(const struct session_conf *conf, const struct session_ops *ops, void *arg,
 		 struct session **out, char *why, size_t why_size);
 
-/* Fails what is outstanding with -EIO, closes the session at the server (its ephemerals go at once), frees. */
+/*
+ * Fails what is outstanding with -EIO, closes the session at the server (its ephemerals go at
+ * once), frees.
+ */
 void session_close(struct session *s);
 
-/* ---- calls ----
- * Each returns at once and calls @done exactly once: with success on the completion thread; with failure on
- * any thread, possibly before the call returns. So no lock may be held that @done takes.
- * Paths are within the chroot, "/" its root. At most 1,000 requests are on the wire; the others wait in line, in order.
- * Without a connection a call waits for one, up to its deadline (-ETIMEDOUT). When the connection breaks under a call, a call that
- * only reads is sent again; one that writes fails with -ECONNRESET: whether it happened is not known.
- * (One that was not sent yet waits on.) When the session expires: the same.
- * Errors: -ENOENT (no such znode), -EEXIST, -ENOTEMPTY, -ESTALE (bad version), -EACCES (no permission),
- * -EPERM (a child of an ephemeral), -EDQUOT, -EINVAL, -ETIMEDOUT, -ECONNRESET, -ENOMEM, -EIO for the rest.
+/*
+ * ---- calls ----
+ * Each returns at once and calls @done exactly once: with success on the completion thread; with
+ * failure on any thread, possibly before the call returns. So no lock may be held that @done
+ * takes.
+ *
+ * Paths are within the chroot, "/" its root. At most 1,000 requests are on the wire; the others
+ * wait in line, in order. Without a connection a call waits for one, up to its deadline
+ * (-ETIMEDOUT).
+ *
+ * When the connection breaks under a call, or the session expires, a call that only reads is sent
+ * again; one that writes fails with -ECONNRESET: whether it happened is not known. (One that was
+ * not sent yet waits on.) Nor is it known when a write ends with -ETIMEDOUT.
+ *
+ * Errors: -ENOENT (no such znode), -EEXIST, -ENOTEMPTY, -ESTALE (bad version), -EACCES (no
+ * permission, or the server does not accept the credentials), -EPERM (a child of an ephemeral),
+ * -EDQUOT, -EINVAL, -ETIMEDOUT, -ECONNRESET, -ENOMEM, -EIO for the rest.
  */
 struct session_reply {
 	int err;
-	const struct zstat *stat; /* get, exists, children, create, set; of a multi: an array, one each */
-	const char *path;	  /* create: what was made, with its number; within the chroot */
+	/*
+	 * get, exists, children, get_acl, create, set. Of a multi: an array, one each, all 0 for
+	 * what is no set, since the server's answer has no more (NULL when there was no memory
+	 * for it).
+	 */
+	const struct zstat *stat;
+	/*
+	 * create: what was made, with its number; within the chroot. Of a multi: of its first
+	 * create.
+	 */
+	const char *path;
 	const char *data;	  /* get: NULL when len is -1 */
 	ssize_t len;		  /* get: -1: the data is NULL */
 	const char *const *names; /* children */

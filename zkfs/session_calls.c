@@ -1,13 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Calls: each waits in the line, is handed to the library when the connection is up and the window allows, and ends once:
- * with the library's answer, by its deadline, or by the loss of the connection.
+ * Calls: each waits in the line, is handed to the library when the connection is up and the
+ * window allows, and ends once: with the library's answer, by its deadline, or by the loss of the
+ * connection.
  *
- * A call belongs to zkfs, a ticket to the library. The library may come back late, or only never, when its handle is closed;
- * so a call that ends early, or is to be sent again, just lets go of its ticket.
+ * A call belongs to zkfs, a ticket to the library. The library may come back late, or only never,
+ * when its handle is closed; so a call that ends early, or is to be sent again, just lets go of
+ * its ticket.
  *
- * Threads: everybody makes calls; completions come on the library's completion thread, failures on any. session.lock guards
- * the lists and is never held while the library or a done is called.
+ * Threads: everybody makes calls; completions come on the library's completion thread, failures
+ * on any. session.lock guards the lists and is never held while the library or a done is called.
  */
 #include "session_private.h"
 
@@ -17,8 +19,8 @@ bool call_is_write(const struct call *call)
 }
 
 /*
- * The library's rules (isValidPath), but for the root's own name. It must never find a fault itself: when it
- * refuses an operation of a multi it frees the caller's path.
+ * The library's rules (isValidPath), but for the root's own name. It must never find a fault
+ * itself: when it refuses an operation of a multi it frees the caller's path.
  */
 static bool path_is_valid(const char *path, int flags)
 {
@@ -216,7 +218,10 @@ static struct call *call_new(struct session *s, enum call_kind kind, const char 
 		return NULL;
 	call->path = memcpy(call->storage, path, path_size);
 	call->len = len;
-	/* The library stores NULL for a length of -1, whatever the pointer is; for a length of 0 it wants one. */
+	/*
+	 * The library stores NULL for a length of -1, whatever the pointer is; for a length of 0
+	 * it wants one.
+	 */
 	if (len >= 0)
 		call->data = call->storage + path_size;
 	if (len > 0)

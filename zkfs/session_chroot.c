@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * -o mkroot: makes what is absent of the chroot, before the session is opened. With a handle of its own, since the
- * session's can't see what is above its chroot.
+ * -o mkroot: makes what is absent of the chroot, before the session is opened. With a handle of
+ * its own, since the session's can't see what is above its chroot.
  *
  * Threads: the caller's, which waits, and the handle's completion thread. Lock: mkroot.lock.
  */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What the session takes from outside: names of servers, credentials, ACLs as text, and the library's log lines.
- * No state, any thread.
+ * What the session takes from outside: names of servers, credentials, ACLs as text, and the
+ * library's log lines. No state, any thread.
  */
 #include "session_private.h"
 
@@ -20,7 +20,10 @@
 
 /* ---- servers ---- */
 
-/* Splits "host", "host:port" or "[v6]:port" in place; the port after the last colon, as the library has it. */
+/*
+ * Splits "host", "host:port" or "[v6]:port" in place; the port after the last colon, as the
+ * library has it.
+ */
 static void split_port(char *entry, char **host, char **port)
 {
 	char *colon;
@@ -69,7 +72,10 @@ static int addresses_add(struct addresses *a, const struct addrinfo *ai)
 	    getnameinfo(ai->ai_addr, ai->ai_addrlen, host, sizeof(host), port, sizeof(port),
 			NI_NUMERICHOST | NI_NUMERICSERV) != 0)
 		return 0;
-	/* The library takes the last colon for the port's, and passes the rest to getaddrinfo: no brackets. */
+	/*
+	 * The library takes the last colon for the port's, and passes the rest to getaddrinfo: no
+	 * brackets.
+	 */
 	if (asprintf(&text, "%s:%s", host, port) < 0)
 		return -ENOMEM;
 	for (size_t i = 0; i < a->count; i++) {
@@ -117,7 +123,10 @@ static char *addresses_join(struct addresses *a)
 
 	for (size_t i = 0; i < a->count; i++)
 		size += strlen(a->text[i]) + 1;
-	/* With an even number the library can skip the only live server for ever (ZOOKEEPER-2466): name one twice. */
+	/*
+	 * With an even number the library can skip the only live server for ever
+	 * (ZOOKEEPER-2466): name one twice.
+	 */
 	if (a->count % 2 == 0)
 		size += strlen(a->text[0]) + 1;
 	out = p = malloc(size);
@@ -161,8 +170,8 @@ static int resolve(const char *hosts, char **numeric, char *why, size_t why_size
 }
 
 /*
- * getaddrinfo can't be interrupted, and takes half a minute when the name service is dead. So it has a detached thread, which may
- * outlive the one that asks; who of the two is last frees.
+ * getaddrinfo can't be interrupted, and takes half a minute when the name service is dead. So it
+ * has a detached thread, which may outlive the one that asks; who of the two is last frees.
  */
 struct lookup {
 	pthread_mutex_t lock;
@@ -306,7 +315,10 @@ void session_probe(const char *numeric, int wait_ms, char *out, size_t size)
 
 		if (fds[i] >= 0)
 			close(fds[i]);
-		/* Tell what is most worth knowing: one that listens, else one that says why not, else silence. */
+		/*
+		 * Tell what is most worth knowing: one that listens, else one that says why not,
+		 * else silence.
+		 */
 		if (err == 0)
 			reason = 0;
 		else if (reason == ETIMEDOUT)
@@ -422,7 +434,10 @@ void session_free_auth(struct session_auths *auths)
 
 /* ---- the library's log ---- */
 
-/* "TIME:PID(THREAD):ZOO_LEVEL@FUNCTION@LINE: MESSAGE": all of it tells of single attempts, so it is for debugging. */
+/*
+ * "TIME:PID(THREAD):ZOO_LEVEL@FUNCTION@LINE: MESSAGE": all of it tells of single attempts, so it
+ * is for debugging.
+ */
 void session_library_log(const char *message)
 {
 	const char *p = strstr(message, ":ZOO_");

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * One handle of the library and its session, from opening to closing: credentials, chroot, watch; news; the end. The order of things
- * stands in session.c.
+ * One handle of the library and its session, from opening to closing: credentials, chroot, watch;
+ * news; the end. The order of things stands in session.c.
  *
- * Threads: all of libzookeeper's callbacks come here on its completion thread; the timer and the keeper call in.
+ * Threads: all of libzookeeper's callbacks come here on its completion thread; the timer and the
+ * keeper call in.
  */
 #include "session_private.h"
 
@@ -49,8 +50,8 @@ static void open_fails_locked(struct session *s, int err, const char *fmt, ...)
 /* ---- the end of a session ---- */
 
 /*
- * @conn is over. Returns true when that must be told by ops->expired. Calls to finish with their errors are
- * put into @failed. Both are for the caller to do without the lock.
+ * @conn is over. Returns true when that must be told by ops->expired. Calls to finish with their
+ * errors are put into @failed. Both are for the caller to do without the lock.
  */
 bool conn_end_locked(struct conn *conn, struct list *failed)
 {
@@ -108,7 +109,9 @@ static void conn_go_up(struct conn *conn)
 	int64_t id = zoo_client_id(conn->zh)->client_id;
 
 	pthread_mutex_lock(&s->lock);
-	/* The watch may have been asked for twice, when the connection broke at the wrong moment. */
+	/*
+	 * The watch may have been asked for twice, when the connection broke at the wrong moment.
+	 */
 	if (conn_is_current_locked(conn) && conn->connected && !conn->up) {
 		up = conn->up = conn->was_up = true;
 		is_new = id != s->last_up_id;
@@ -156,7 +159,10 @@ static void on_watch(int rc, const void *data)
 	pthread_mutex_unlock(&s->lock);
 }
 
-/* A ticket for the session's own request, and the right to use the handle; NULL when there is no use in it. */
+/*
+ * A ticket for the session's own request, and the right to use the handle; NULL when there is no
+ * use in it.
+ */
 static struct ticket *own_request(struct conn *conn)
 {
 	struct session *s = conn->s;
@@ -221,9 +227,10 @@ static void on_chroot(int rc, const struct Stat *stat, const void *data)
 }
 
 /*
- * Credentials go first, once per handle: the library repeats them by itself after each reconnect. Given here and not
- * right after init, where a handle that has just failed to connect would refuse them. Nothing has been sent on
- * the handle yet, so they can't get in front of a half-sent request.
+ * Credentials go first, once per handle: the library repeats them by itself after each reconnect.
+ * Given here and not right after init, where a handle that has just failed to connect would
+ * refuse them. Nothing has been sent on the handle yet, so they can't get in front of a half-sent
+ * request.
  */
 static bool give_credentials(struct conn *conn)
 {
@@ -309,7 +316,10 @@ static void on_event(struct conn *conn, int type, const char *path)
 	bool tell;
 
 	pthread_mutex_lock(&s->lock);
-	/* Before the watch is known to be set, what it tells is part of what must be compared anyway. */
+	/*
+	 * Before the watch is known to be set, what it tells is part of what must be compared
+	 * anyway.
+	 */
 	tell = conn_is_current_locked(conn) && conn->up;
 	pthread_mutex_unlock(&s->lock);
 	if (!tell || !path || *path != '/')
@@ -423,8 +433,9 @@ int conn_open(struct session *s, const char *numeric)
 }
 
 /*
- * The handle's callbacks have come, or never will, when this returns. When it is connected the server ends its session at once, which is
- * right for a session that was given up by the own clock, too.
+ * The handle's callbacks have come, or never will, when this returns. When it is connected the
+ * server ends its session at once, which is right for a session that was given up by the own
+ * clock, too.
  */
 void conn_close(struct conn *conn)
 {

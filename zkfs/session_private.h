@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What the parts of the session share: session.c (life cycle), session_conn.c (one handle), session_calls.c (calls),
- * session_chroot.c (mkroot), session_conf.c (hosts, credentials, ACLs).
+ * What the parts of the session share: session.c (life cycle), session_conn.c (one handle),
+ * session_calls.c (calls), session_chroot.c (mkroot), session_conf.c (hosts, credentials, ACLs).
  */
 #ifndef ZKFS_SESSION_PRIVATE_H
 #define ZKFS_SESSION_PRIVATE_H
@@ -28,13 +28,16 @@ struct session_auths {
 	size_t count;
 };
 
-/* One handle of the library, so one ZooKeeper session. Guarded by session.lock unless it says otherwise. */
+/*
+ * One handle of the library, so one ZooKeeper session. Guarded by session.lock unless it says
+ * otherwise.
+ */
 struct conn {
 	struct session *s;
 	zhandle_t *zh;
 	struct list tickets; /* given to the library, and not come back */
 	size_t ticket_count;
-	unsigned int users; /* threads inside a library function; the handle is closed when there are none */
+	unsigned int users; /* threads inside a library function; closed when there are none */
 	size_t auths;	/* credentials given to the library; completion thread only */
 	bool connected; /* as the library says */
 	bool up;	/* and the watch is set */
@@ -42,12 +45,12 @@ struct conn {
 	bool dead;	 /* given up: news and replies of it mean nothing any more */
 	bool beating;	 /* a heartbeat is on its way */
 	bool want_watch; /* the server refused the watch: ask again at the next tick */
-	bool settled; /* dead, and the library has reached the server again, or heard that the session is over */
+	bool settled; /* dead, and the server is reached again, or has said that it is over */
 	int64_t opened; /* ms */
 	int64_t ended;	/* when it became dead */
 	/*
-	 * When the last request was sent that has been answered. The server cannot have expired the session before this
-	 * plus the timeout, whatever happened since.
+	 * When the last request was sent that has been answered. The server cannot have expired
+	 * the session before this plus the timeout, whatever happened since.
 	 */
 	int64_t alive;
 };
@@ -92,13 +95,13 @@ struct session {
 };
 
 /*
- * One request as the library knows it. It stays until the library has called back or its handle is closed;
- * the call that it was sent for may have ended before.
+ * One request as the library knows it. It stays until the library has called back or its handle
+ * is closed; the call that it was sent for may have ended before.
  */
 struct ticket {
 	struct list link; /* in conn->tickets */
 	struct conn *conn;
-	struct call *call; /* NULL: ended, sent elsewhere, or there was none. guarded by session.lock */
+	struct call *call; /* NULL: it ended, or there was none. guarded by session.lock */
 	int64_t sent;	   /* ms */
 	/* Of a multi: where the library writes its results. */
 	size_t count;
@@ -115,8 +118,9 @@ void session_wait_until(pthread_cond_t *cond, pthread_mutex_t *lock, int64_t whe
 
 /* ---- session_conf.c ---- */
 /*
- * "host:port,..." -> numeric addresses, an odd number of them, in the form that zookeeper_init takes. Waits until
- * session_now() is @end, or @stop says so (may be NULL; asked every 100 ms), whatever the name service does.
+ * "host:port,..." -> numeric addresses, an odd number of them, in the form that zookeeper_init
+ * takes. Waits until session_now() is @end, or @stop says so (may be NULL; asked every 100 ms),
+ * whatever the name service does.
  */
 int session_resolve(const char *hosts, int64_t end, bool (*stop)(void *arg), void *arg,
 		    char **numeric, char *why, size_t why_size);
@@ -146,7 +150,7 @@ enum call_kind {
 };
 
 struct call {
-	struct list link; /* in session.line or .sent, or a list of those to finish. guarded by lock */
+	struct list link; /* in session.line, .sent or a list to finish. guarded by lock */
 	struct ticket *ticket; /* while it is in .sent. guarded by lock */
 	unsigned int refs;     /* guarded by lock */
 	struct session *s;
@@ -179,7 +183,10 @@ void call_fail_locked(struct call *call, int err, struct list *failed);
 void call_finish(struct call *call, const struct session_reply *reply);
 void call_unref(struct call *call);
 void calls_finish(struct list *failed);
-/* The connection's session is over: reads go back to the line, writes to @failed with -ECONNRESET. */
+/*
+ * The connection's session is over: reads go back to the line, writes to @failed with
+ * -ECONNRESET.
+ */
 void calls_detach_locked(struct session *s, struct list *failed);
 /* Everything, with @err. */
 void calls_fail_all_locked(struct session *s, int err, struct list *failed);
@@ -207,8 +214,8 @@ void session_pump(struct session *s);
 void conn_use_locked(struct conn *conn);
 void conn_unuse_locked(struct conn *conn);
 /*
- * @conn's session is over. Returns true when that must be told by ops->expired. Calls to finish with their errors are
- * put into @failed. Both are for conn_end_tell, without the lock.
+ * @conn's session is over. Returns true when that must be told by ops->expired. Calls to finish
+ * with their errors are put into @failed. Both are for conn_end_tell, without the lock.
  */
 bool conn_end_locked(struct conn *conn, struct list *failed);
 void conn_end_tell(struct session *s, bool tell, struct list *failed);
@@ -217,14 +224,18 @@ int64_t conn_death_locked(const struct conn *conn);
 /* Asks the server for a sign of life; for the watch. The caller has the handle in use. */
 void conn_beat(struct conn *conn);
 void conn_watch(struct conn *conn);
-/* A handle of the library: addresses of session_resolve, and what all handles have in common. NULL: errno. */
+/*
+ * A handle of the library: addresses of session_resolve, and what all handles have in common.
+ * NULL: errno.
+ */
 zhandle_t *conn_handle(const char *numeric, const char *chroot, watcher_fn fn, int session_ms,
 		       void *context);
 /* session.conn is a new handle afterwards, unless there is an error. */
 int conn_open(struct session *s, const char *numeric);
 /*
- * The handle's callbacks have come, or never will, when this returns. When it is connected the server ends its
- * session at once, which is right for a session that was given up by the own clock, too. Not from a callback.
+ * The handle's callbacks have come, or never will, when this returns. When it is connected the
+ * server ends its session at once, which is right for a session that was given up by the own
+ * clock, too. Not from a callback.
  */
 void conn_close(struct conn *conn);
 

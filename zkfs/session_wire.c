@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Calls on their way to the library and back: codes, tickets, answers, sending. The rest of their life is in session_calls.c.
+ * Calls on their way to the library and back: codes, tickets, answers, sending. The rest of their
+ * life is in session_calls.c.
  *
- * Threads: answers come on the library's completion thread; everybody pumps. The order on the wire is the order of
- * the line, because only one thread at a time does.
+ * Threads: answers come on the library's completion thread; everybody pumps. The order on the
+ * wire is the order of the line, because only one thread at a time does.
  */
 #include "session_private.h"
 
@@ -45,7 +46,7 @@ bool session_is_loss(int rc)
 	switch (rc) {
 	case ZCONNECTIONLOSS:
 	case ZOPERATIONTIMEOUT:
-	case ZRUNTIMEINCONSISTENCY: /* the library lost step with the server, and closed the connection */
+	case ZRUNTIMEINCONSISTENCY: /* the library has lost step with the server */
 	case ZINVALIDSTATE:
 	case -12: /* UNKNOWNSESSION in KeeperException.java, unknown to the C header */
 	case ZSESSIONEXPIRED:
@@ -129,8 +130,8 @@ static int ticket_prepare_multi(struct ticket *t, const struct call *call)
 /* ---- answers ---- */
 
 /*
- * The library brings an answer: the call that it is for, for call_finish; NULL when that has ended already or is
- * to be sent again. The caller frees the ticket afterwards.
+ * The library brings an answer: the call that it is for, for call_finish; NULL when that has
+ * ended already or is to be sent again. The caller frees the ticket afterwards.
  */
 static struct call *ticket_take(const void *data, int rc)
 {
@@ -146,8 +147,8 @@ static struct call *ticket_take(const void *data, int rc)
 	if (call) {
 		call_unsend_locked(s, call);
 		/*
-		 * A read that was handed over while the connection broke can be answered on the next one before the watch is
-		 * set: what it read may change untold.
+		 * A read that was handed over while the connection broke can be answered on the
+		 * next one before the watch is set: what it read may change untold.
 		 */
 		if (!call_is_write(call) && (session_is_loss(rc) || !conn->up)) {
 			call_line_up_locked(s, call);
@@ -341,8 +342,8 @@ static int submit_multi(zhandle_t *zh, const struct call *call, struct ticket *t
 		}
 	}
 	/*
-	 * On an expired handle zoo_amulti frees the first path, which is ours. A handle can get there only by connecting again, so
-	 * one that is connected now does not.
+	 * On an expired handle zoo_amulti frees the first path, which is ours. A handle can get
+	 * there only by connecting again, so one that is connected now does not.
 	 */
 	if (zoo_state(zh) != ZOO_CONNECTED_STATE)
 		return ZINVALIDSTATE;
@@ -433,7 +434,10 @@ static void pump_one_locked(struct session *s, struct conn *conn, struct list *f
 	rc = submit(conn->zh, call, t);
 	call_unref(call);
 	pthread_mutex_lock(&s->lock);
-	/* After a marshalling error the library may or may not know of the request: the deadline will tell. */
+	/*
+	 * After a marshalling error the library may or may not know of the request: the deadline
+	 * will tell.
+	 */
 	if (rc != ZOK && rc != ZMARSHALLINGERROR)
 		not_submitted_locked(conn, t, rc, failed);
 	conn_unuse_locked(conn);
