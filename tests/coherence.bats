@@ -126,6 +126,7 @@ all_right() {
 		CREATE) [[ $(<.data) == hello ]] || echo "not there" ;;
 		CLOSE_WRITE) ((++n)); [[ $(<.data) == hello || $(<.data) == world ]] || echo "$(<.data)" ;;
 		esac'
+	stays_directory /d
 	zkcli set /d hello
 	wait_until equals hello cat "$B/d/.data"
 	wait_until equals hello cat "$A/d/.data"

@@ -114,6 +114,7 @@ told() { inotify_stream -i "$1" | grep -E "$2" || true; }
 }
 
 @test "the data of a directory that is set, changed and set to NULL" {
+	stays_directory /d
 	watch_all d
 	zkcli set /d hello
 	sh 'printf hello >"$1"' "$T/d/.data"
@@ -226,6 +227,7 @@ CLOSE_WRITE d/end' "$(inotify_stream -i "$id")"
 }
 
 @test "who watches .data sees it change and go" {
+	stays_directory /d
 	zkcli set /d hello
 	printf hello >"$T/d/.data"
 	wait_until exists "$A/d/.data"

@@ -274,6 +274,12 @@ zk_expire() {
 
 # ---- ZooKeeper seen by others ----
 
+# stays_directory PATH: it has had a child, so that it is a directory whatever its data
+stays_directory() {
+	zkcli create "$1/child" ''
+	zkcli delete "$1/child"
+}
+
 # zkcli [-S SESSION] [-R ROOT] CMD ARG...: see client.py; paths are below this test's chroot unless ROOT is given
 zkcli() {
 	local session=main root=$CHROOT status fd

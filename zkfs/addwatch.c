@@ -8,12 +8,18 @@
  * the library never asked for. Both work only with libzookeeper_mt.a, not with the shared
  * library.
  *
+ * A third one, setsockopt, mends a fault of the library: see there.
+ *
  * Threads: addwatch_recursive in any; the wrapped functions in any thread that is inside the
  * library.
  */
 #include "addwatch.h"
 
 #include <stdbool.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/time.h>
+#include <unistd.h>
 
 #include <zookeeper/proto.h>
 
@@ -65,4 +71,25 @@ struct watcher_object_list *__wrap_collectWatchers(zhandle_t *zh, int type, char
 {
 	(void)type;
 	return __real_collectWatchers(zh, ZOO_SESSION_EVENT, path);
+}
+
+/*
+ * When something that is no ZooKeeper server answers, the library can take it for a read-only
+ * one, and asks it 'isro' on a blocking socket in its I/O thread. The time limit that it sets for
+ * that has random microseconds, so the kernel refuses it (EDOM), and zookeeper_close waits for
+ * ever for that thread.
+ */
+int __wrap_setsockopt(int fd, int level, int name, const void *value, socklen_t len);
+
+int __wrap_setsockopt(int fd, int level, int name, const void *value, socklen_t len)
+{
+	struct timeval tv;
+
+	if (level == SOL_SOCKET && (name == SO_RCVTIMEO || name == SO_SNDTIMEO) && len == sizeof(tv)) {
+		tv = *(const struct timeval *)value;
+		if (tv.tv_usec < 0 || tv.tv_usec >= 1000000)
+			tv.tv_usec = 0;
+		value = &tv;
+	}
+	return (int)syscall(SYS_setsockopt, fd, level, name, value, len);
 }

@@ -51,6 +51,15 @@ struct injector {
 	bool failed;
 };
 
+/* What an injector asks of the notifier: it has no /dev/fuse itself. */
+struct notice {
+	struct list link;
+	struct inject *in;
+	uint64_t ino;
+	const char *name; /* NULL: the data of the inode; else the entry of that name in it */
+	bool done;
+};
+
 struct inject {
 	struct mirror *m;
 	struct fuse_session *se;
@@ -62,12 +71,18 @@ struct inject {
 	pthread_cond_t work, known;
 	struct injector *injectors[MOST_INJECTORS];
 	unsigned int n_injectors, n_idle;
-	bool ending;
+	bool started, ending;
 	bool gone; /* the mount is gone: descriptors are to be closed */
 	size_t queued;
 	pthread_t monitor;
 	bool has_monitor;
 	int wake[2];
+	pthread_t notifier;
+	bool has_notifier;
+	pthread_mutex_t notices_lock; /* guards the notices; innermost */
+	pthread_cond_t notices_change;
+	struct list notices;
+	bool notices_end;
 };
 
 struct inject *inject_new(struct mirror *m)
@@ -79,6 +94,9 @@ struct inject *inject_new(struct mirror *m)
 	in->m = m;
 	in->wake[0] = in->wake[1] = -1;
 	list_init(&in->run);
+	list_init(&in->notices);
+	pthread_mutex_init(&in->notices_lock, NULL);
+	pthread_cond_init(&in->notices_change, NULL);
 	pthread_cond_init(&in->work, NULL);
 	pthread_cond_init(&in->known, NULL);
 	return in;
@@ -374,6 +392,74 @@ static bool is_outdated(struct item *item)
 	return true;
 }
 
+/* ---- notifications, without any lock ---- */
+
+static void *notify(void *arg)
+{
+	struct notice *n = arg;
+	struct inject *in = n->in;
+
+	if (n->name)
+		fuse_lowlevel_notify_inval_entry(in->se, n->ino, n->name, strlen(n->name));
+	else
+		fuse_lowlevel_notify_inval_inode(in->se, n->ino, 0, 0);
+	pthread_mutex_lock(&in->notices_lock);
+	n->done = true;
+	pthread_cond_broadcast(&in->notices_change);
+	pthread_mutex_unlock(&in->notices_lock);
+	return NULL;
+}
+
+/*
+ * An entry's notification waits for the lock of its directory: in a thread of its own, so that it holds up no other.
+ */
+static void *notifier_main(void *arg)
+{
+	struct inject *in = arg;
+
+	pthread_mutex_lock(&in->notices_lock);
+	while (!in->notices_end) {
+		struct notice *n;
+		pthread_t thread;
+
+		if (list_empty(&in->notices)) {
+			pthread_cond_wait(&in->notices_change, &in->notices_lock);
+			continue;
+		}
+		n = container_of(in->notices.next, struct notice, link);
+		list_remove(&n->link);
+		pthread_mutex_unlock(&in->notices_lock);
+		if (n->name && !pthread_create(&thread, NULL, notify, n))
+			pthread_detach(thread);
+		else
+			notify(n);
+		pthread_mutex_lock(&in->notices_lock);
+	}
+	while (!list_empty(&in->notices)) {
+		struct notice *n = container_of(in->notices.next, struct notice, link);
+
+		list_remove(&n->link);
+		n->done = true;
+	}
+	pthread_cond_broadcast(&in->notices_change);
+	pthread_mutex_unlock(&in->notices_lock);
+	return NULL;
+}
+
+static void invalidate(struct inject *in, uint64_t ino, const char *name)
+{
+	struct notice n = { .in = in, .ino = ino, .name = name };
+
+	pthread_mutex_lock(&in->notices_lock);
+	if (!in->notices_end) {
+		list_append(&in->notices, &n.link);
+		pthread_cond_broadcast(&in->notices_change);
+		while (!n.done)
+			pthread_cond_wait(&in->notices_change, &in->notices_lock);
+	}
+	pthread_mutex_unlock(&in->notices_lock);
+}
+
 /* ---- the system calls, without any lock ---- */
 
 /* What an injector needs to know of its item while it does not hold the lock. */
@@ -501,7 +587,7 @@ static int carry_out(struct inject *in, struct order *o, int root)
 		break;
 	case ITEM_CHANGE:
 		if (o->inode)
-			fuse_lowlevel_notify_inval_inode(in->se, (uint64_t)(uintptr_t)o->inode, 0, 0);
+			invalidate(in, (uint64_t)(uintptr_t)o->inode, NULL);
 		fd = openat(dir, o->name, O_WRONLY | O_CLOEXEC | O_NOFOLLOW);
 		if (fd < 0) {
 			ret = -1;
@@ -514,7 +600,7 @@ static int carry_out(struct inject *in, struct order *o, int root)
 		ret = unlinkat(dir, o->name, o->is_dir ? AT_REMOVEDIR : 0);
 		if (ret && errno == ENOENT) {
 			/* The kernel may remember that there is no such name: it did not ask. */
-			fuse_lowlevel_notify_inval_entry(in->se, o->parent_id, o->name, strlen(o->name));
+			invalidate(in, o->parent_id, o->name);
 			ret = unlinkat(dir, o->name, o->is_dir ? AT_REMOVEDIR : 0);
 		}
 		break;
@@ -655,7 +741,7 @@ static void start_injector_locked(struct inject *in)
 	struct injector *me;
 	uint64_t random[2];
 
-	if (in->n_injectors == MOST_INJECTORS || in->ending || !in->se)
+	if (in->n_injectors == MOST_INJECTORS || in->ending || !in->started)
 		return;
 	me = calloc(1, sizeof(*me));
 	if (!me)
@@ -734,8 +820,12 @@ int inject_start(struct inject *in, struct fuse_session *se, const char *mountpo
 		close(fd);
 	if (in->use_clone && !pipe2(in->wake, O_CLOEXEC))
 		in->has_monitor = !pthread_create(&in->monitor, NULL, monitor_main, in);
-	tree_lock(in->m);
 	in->se = se;
+	in->has_notifier = !pthread_create(&in->notifier, NULL, notifier_main, in);
+	if (!in->has_notifier)
+		return -EAGAIN;
+	tree_lock(in->m);
+	in->started = true;
 	for (int i = 0; i < FIRST_INJECTORS; i++)
 		start_injector_locked(in);
 	do {
@@ -754,14 +844,23 @@ int inject_start(struct inject *in, struct fuse_session *se, const char *mountpo
 	return ret;
 }
 
-void inject_free(struct inject *in)
+void inject_end(struct inject *in)
 {
-	if (!in)
-		return;
 	tree_lock(in->m);
 	in->ending = true;
 	pthread_cond_broadcast(&in->work);
 	tree_unlock(in->m);
+	pthread_mutex_lock(&in->notices_lock);
+	in->notices_end = true;
+	pthread_cond_broadcast(&in->notices_change);
+	pthread_mutex_unlock(&in->notices_lock);
+}
+
+void inject_free(struct inject *in)
+{
+	if (!in)
+		return;
+	inject_end(in);
 	if (in->has_monitor) {
 		if (write(in->wake[1], "", 1) != 1)
 			log_warn("cannot wake the monitor: %s", strerror(errno));
@@ -771,12 +870,16 @@ void inject_free(struct inject *in)
 		pthread_join(in->injectors[i]->thread, NULL);
 		free(in->injectors[i]);
 	}
+	if (in->has_notifier)
+		pthread_join(in->notifier, NULL);
 	if (in->wake[0] >= 0) {
 		close(in->wake[0]);
 		close(in->wake[1]);
 	}
 	pthread_cond_destroy(&in->work);
 	pthread_cond_destroy(&in->known);
+	pthread_cond_destroy(&in->notices_change);
+	pthread_mutex_destroy(&in->notices_lock);
 	free(in->mountpoint);
 	free(in);
 }

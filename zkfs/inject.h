@@ -51,7 +51,9 @@ struct item {
 struct inject *inject_new(struct mirror *m);
 /* @mountpoint is absolute. Waits until the first threads are known to the daemon. 0 or -errno */
 int inject_start(struct inject *in, struct fuse_session *se, const char *mountpoint);
-/* Ends the threads: call it when the session loop has ended. */
+/* No further change is begun. Then the mount may be closed, so that whoever waits in it gets an error. */
+void inject_end(struct inject *in);
+/* Waits for the threads. */
 void inject_free(struct inject *in);
 
 /* ---- with the tree lock held ---- */

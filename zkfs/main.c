@@ -67,6 +67,18 @@ static const struct session_ops session_ops = {
 	.tick = on_tick,
 };
 
+/* What libfuse has to say goes to the same log. */
+static void on_fuse_log(enum fuse_log_level level, const char *fmt, va_list ap)
+{
+	char line[512];
+	size_t len;
+
+	vsnprintf(line, sizeof(line), fmt, ap);
+	len = strcspn(line, "\n");
+	line[len] = '\0';
+	log_msg(level <= FUSE_LOG_ERR ? LOG_LEVEL_WARN : LOG_LEVEL_DEBUG, "%s", line);
+}
+
 /* ---- start ---- */
 
 /* Tells the process that waits for us in the foreground how it went: an empty reason is success. */
@@ -360,6 +372,7 @@ static int run(const struct opts *opts)
 		report(&to, why);
 		goto no_session;
 	}
+	fuse_set_log_func(on_fuse_log);
 	fs->se = fuse_session_new(&args, &zkfs_ops, sizeof(zkfs_ops), fs);
 	if (!fs->se) {
 		report(&to, "libfuse refuses the options");
@@ -378,6 +391,7 @@ static int run(const struct opts *opts)
 	ret = serve(fs, &to);
 	commit_all(fs);
 	jobs_wait(fs, session_timeout_ms(fs->s));
+	inject_end(fs->in);
 	/* Closes /dev/fuse: whoever still waits for an answer, an injector too, gets an error. */
 	fuse_session_unmount(fs->se);
 	inject_free(fs->in);

@@ -9,8 +9,6 @@
 #include "log.h"
 #include "stats.h"
 
-#include <inttypes.h>
-
 struct compare {
 	struct watch *w;
 	struct node *n; /* reference */
@@ -321,7 +319,7 @@ void watch_up(struct watch *w, bool is_new)
 		tree_unlock(w->m);
 		return;
 	}
-	log_info(is_new ? "new session 0x%" PRIx64 : "reconnected, session 0x%" PRIx64, session_id(w->s));
+	(void)is_new;
 	w->session_id = session_id(w->s);
 	if (w->m->root->load == NODE_UNLOADED) {
 		load_start(w, w->m->root);

@@ -196,7 +196,7 @@ static void *timer_main(void *arg)
 	while (!s->closing) {
 		struct timer_work w = { .beat = NULL };
 		int64_t now = session_now();
-		int64_t when = next;
+		int64_t when;
 		bool tick = now >= next && s->opened;
 
 		list_init(&w.failed);

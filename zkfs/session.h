@@ -53,8 +53,8 @@ struct session_conf {
 	const char *chroot; /* "/a/b" or "" */
 	bool mkroot;	    /* make the chroot if it is absent */
 	unsigned int session_ms;
-	unsigned int timeout_ms;  /* a call's deadline; 0: the negotiated session timeout */
-	const char *auth_file;	  /* lines "SCHEME CREDENTIALS" (e.g. "digest user:password"); NULL: none */
+	unsigned int timeout_ms; /* a call's deadline; 0: the negotiated session timeout */
+	const char *auth_file; /* lines "SCHEME CREDENTIALS" (e.g. "digest user:password"); NULL: none */
 };
 
 /*
@@ -132,7 +132,8 @@ void session_set(struct session *s, const char *path, const void *data, ssize_t 
 		 session_done *done, void *arg);
 void session_delete(struct session *s, const char *path, int version, session_done *done, void *arg);
 /* @acl as session_get_acl gives it; -EINVAL when it is malformed. */
-void session_set_acl(struct session *s, const char *path, const char *acl, session_done *done, void *arg);
+void session_set_acl(struct session *s, const char *path, const char *acl, session_done *done,
+		     void *arg);
 
 /* Several operations, all or none. */
 struct session_op {
@@ -143,8 +144,8 @@ struct session_op {
 	int version;
 	int flags;
 };
-void session_multi(struct session *s, const struct session_op *ops, size_t count, session_done *done,
-		   void *arg);
+void session_multi(struct session *s, const struct session_op *ops, size_t count,
+		   session_done *done, void *arg);
 
 /* ---- state ---- Any thread. */
 int64_t session_id(const struct session *s);

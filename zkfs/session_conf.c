@@ -363,10 +363,9 @@ static int read_auth_lines(FILE *f, const char *file, struct session_auths *auth
 	char *line = NULL;
 	size_t size = 0;
 	unsigned int number = 0;
-	ssize_t len;
 	int err = 0;
 
-	while (!err && (len = getline(&line, &size, f)) >= 0) {
+	while (!err && getline(&line, &size, f) >= 0) {
 		char *p = line + strspn(line, " \t");
 
 		number++;

@@ -115,6 +115,7 @@ static void conn_go_up(struct conn *conn)
 	if (conn_is_current_locked(conn) && conn->connected && !conn->up) {
 		up = conn->up = conn->was_up = true;
 		is_new = id != s->last_up_id;
+		s->negotiated_ms = (unsigned int)zoo_recv_timeout(conn->zh);
 		s->id = s->last_up_id = id;
 		s->watch_refused = false;
 		note_server_locked(s, conn->zh);
@@ -282,7 +283,13 @@ static void on_state(struct conn *conn, zhandle_t *zh, int state)
 		conn->zh = zh;
 		if (state == ZOO_CONNECTED_STATE) {
 			begin = conn->connected = true;
-			s->negotiated_ms = (unsigned int)zoo_recv_timeout(zh);
+		} else if (state == ZOO_READONLY_STATE) {
+			/*
+			 * Never asked for, so it is what the library reads from, say, an HTTP
+			 * server.
+			 */
+			open_fails_locked(s, -EPROTO, "what answers at %s is no ZooKeeper server",
+					  s->hosts);
 		} else if (state == ZOO_EXPIRED_SESSION_STATE) {
 			if (conn->was_up)
 				log_warn("session 0x%" PRIx64 " has expired", (uint64_t)s->id);

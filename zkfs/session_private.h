@@ -38,16 +38,16 @@ struct conn {
 	struct list tickets; /* given to the library, and not come back */
 	size_t ticket_count;
 	unsigned int users; /* threads inside a library function; closed when there are none */
-	size_t auths;	/* credentials given to the library; completion thread only */
-	bool connected; /* as the library says */
-	bool up;	/* and the watch is set */
+	size_t auths;	    /* credentials given to the library; completion thread only */
+	bool connected;	    /* as the library says */
+	bool up;	    /* and the watch is set */
 	bool was_up;
 	bool dead;	 /* given up: news and replies of it mean nothing any more */
 	bool beating;	 /* a heartbeat is on its way */
 	bool want_watch; /* the server refused the watch: ask again at the next tick */
-	bool settled; /* dead, and the server is reached again, or has said that it is over */
-	int64_t opened; /* ms */
-	int64_t ended;	/* when it became dead */
+	bool settled;	 /* dead, and the server is reached again, or has said that it is over */
+	int64_t opened;	 /* ms */
+	int64_t ended;	 /* when it became dead */
 	/*
 	 * When the last request was sent that has been answered. The server cannot have expired
 	 * the session before this plus the timeout, whatever happened since.
@@ -150,7 +150,7 @@ enum call_kind {
 };
 
 struct call {
-	struct list link; /* in session.line, .sent or a list to finish. guarded by lock */
+	struct list link;      /* in session.line, .sent or a list to finish. guarded by lock */
 	struct ticket *ticket; /* while it is in .sent. guarded by lock */
 	unsigned int refs;     /* guarded by lock */
 	struct session *s;
