@@ -51,7 +51,7 @@ ALL_CPPFLAGS = -D_GNU_SOURCE -DZKFS_VERSION='"$(VERSION)"' -Izkfs -isystem /usr/
 ALL_CFLAGS = -std=gnu17 -pthread $(WARNINGS) $(SAN_FLAGS) $(CFLAGS)
 # The wrapped functions are inside of libzookeeper, hence the static library: see zkfs/addwatch.c.
 ALL_LDFLAGS = -pthread $(SAN_FLAGS) $(CFLAGS) \
-	-Wl,--wrap=serialize_RequestHeader -Wl,--wrap=collectWatchers $(LDFLAGS)
+	-Wl,--wrap=serialize_RequestHeader -Wl,--wrap=collectWatchers -Wl,--wrap=setsockopt $(LDFLAGS)
 LIBS = -Wl,-Bstatic -lzookeeper_mt -Wl,-Bdynamic $(shell pkg-config --libs fuse3) -lpthread -lm $(LDLIBS)
 
 .PHONY: all check soak lint demo install uninstall clean format packages FORCE

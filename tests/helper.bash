@@ -7,6 +7,7 @@
 #
 # Environment: ZKFS (the daemon), WORKERS_SH (folder of the queue's scripts), SAN (set when sanitised).
 
+bats_require_minimum_version 1.5.0
 bats_load_library bats-support
 bats_load_library bats-assert
 
@@ -303,7 +304,7 @@ zkcli_stat() { zkcli stat "$1" | sed -n "s/^$2=//p"; }
 zk_shell() {
 	JVMFLAGS='-Xmx64m -XX:+UseSerialGC -XX:TieredStopAtLevel=1 -XX:-UsePerfData' \
 		"$ZKCLI_SH" -server "127.0.0.1:$ZK_PORT" "$@" 2>&1 3>&- |
-		grep -v -e ^SLF4J: -e '^Connecting to' -e ^WATCHER:: -e ^WatchedEvent -e '^$'
+		sed -e '/^SLF4J:/d; /^Connecting to/d; /^WATCHER::/d; /^WatchedEvent/d; /^$/d'
 }
 
 # zk_data PATH TEXT: that znode's data is that text and a newline
@@ -365,7 +366,7 @@ zkfs_ended() {
 	}
 	wait "${!pid}" || status=$?
 	kill "${!watchdog}" 2>/dev/null
-	wait "${!watchdog}" 2>/dev/null
+	wait "${!watchdog}" 2>/dev/null || true
 	[[ $status == "${2:-0}" ]] || {
 		printf 'daemon of %s: exit status %s\n' "$name" "$status" >&2
 		bad=1

@@ -17,7 +17,7 @@ teardown() { zkfs_umount_all; }
 		events_own events_unknown events_outdated resyncs expiries requests; do
 		assert_line --regexp "^$key [^ ]"
 	done
-	refute_line --regexp '^[^ ]*$'
+	refute_line --regexp '^[^ ]+$'
 }
 
 @test "status says which server and session it is" {

@@ -9,7 +9,7 @@ bool attr_is_dir(const struct places *dirs, const char *path, const struct zstat
 {
 	if (stat->ephemeral_owner)
 		return false;
-	return stat->cversion > 0 || data_is_null || places_match(dirs, path);
+	return stat->cversion > 0 || stat->num_children > 0 || data_is_null || places_match(dirs, path);
 }
 
 bool attr_is_system(const struct node *n)

@@ -160,6 +160,7 @@ static void finish_unlock(struct commit *c, int err)
 	struct handle *h = c->h;
 
 	h->committing = false;
+	h->is_broken = err && h->make != MAKE_NOTHING;
 	if (!list_empty(&h->waiting)) {
 		struct commit *next = container_of(container_of(h->waiting.next, struct waiter, link),
 						   struct commit, waiter);

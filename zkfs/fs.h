@@ -130,6 +130,8 @@ struct handle {
 	bool counted;	/* in n->dirty */
 	bool flushed;	/* closed by somebody, while it was not committed */
 	bool committing;
+	bool is_broken; /* the commit that was to make it has failed */
+	bool made; /* it has made its file: who makes a file may say which mode it thinks it has */
 	bool ended; /* the daemon ends: it has been tried */
 	bool stale; /* another one has changed or removed the file, or the session is over */
 	struct list waiting; /* struct waiter: for the end of the commit */

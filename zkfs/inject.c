@@ -618,8 +618,15 @@ static int open_mount(struct inject *in)
 	struct stat st;
 	int fd;
 
-	if (in->use_clone)
-		return syscall(SYS_open_tree, AT_FDCWD, in->mountpoint, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC);
+	if (in->use_clone) {
+		struct mount_attr writable = { .attr_clr = MOUNT_ATTR_RDONLY };
+
+		fd = syscall(SYS_open_tree, AT_FDCWD, in->mountpoint, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC);
+		/* With -o ro the visible mount is read-only, but this one must not be. */
+		if (fd >= 0)
+			mount_setattr(fd, "", AT_EMPTY_PATH, &writable, sizeof(writable));
+		return fd;
+	}
 	fd = open(in->mountpoint, O_PATH | O_DIRECTORY | O_CLOEXEC);
 	if (fd >= 0 && (fstat(fd, &st) || st.st_dev != in->dev)) {
 		close(fd);
@@ -668,6 +675,7 @@ static void work_on(struct injector *me, struct node *dir, int root)
 	}
 	if (!err && item->committed) {
 		stats_add(STAT_EVENTS_INJECTED);
+		log_debug("told: %s in /%s", o.name, o.path);
 	} else {
 		stats_add(STAT_EVENTS_OUTDATED);
 		log_debug("not told: %s in %s: %s", o.name ? o.name : "?", o.path ? o.path : "?",
@@ -842,6 +850,11 @@ int inject_start(struct inject *in, struct fuse_session *se, const char *mountpo
 	} while (!ret && !all);
 	tree_unlock(in->m);
 	return ret;
+}
+
+bool inject_is_apart(const struct inject *in)
+{
+	return in->use_clone;
 }
 
 void inject_end(struct inject *in)

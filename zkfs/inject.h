@@ -51,6 +51,8 @@ struct item {
 struct inject *inject_new(struct mirror *m);
 /* @mountpoint is absolute. Waits until the first threads are known to the daemon. 0 or -errno */
 int inject_start(struct inject *in, struct fuse_session *se, const char *mountpoint);
+/* True when the injectors see the mount through a clone: what is done to the visible one does not touch them. */
+bool inject_is_apart(const struct inject *in);
 /* No further change is begun. Then the mount may be closed, so that whoever waits in it gets an error. */
 void inject_end(struct inject *in);
 /* Waits for the threads. */

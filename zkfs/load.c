@@ -21,24 +21,6 @@ struct load_child {
 	char *name, *path;
 };
 
-static void waiter_call(void *arg)
-{
-	struct waiter *waiter = arg;
-
-	waiter->fn(waiter->arg, waiter->err);
-}
-
-static void wake(struct watch *w, struct node *dir, int err)
-{
-	while (!list_empty(&dir->load_waiters)) {
-		struct waiter *waiter = container_of(dir->load_waiters.next, struct waiter, link);
-
-		list_remove(&waiter->link);
-		waiter->err = err;
-		tree_later(w->m, &waiter->todo, waiter_call, waiter);
-	}
-}
-
 /* One request less. The lock is held. */
 static void load_put(struct load *load)
 {
@@ -52,7 +34,7 @@ static void load_put(struct load *load)
 	dir->load = load->err ? NODE_UNLOADED : NODE_LOADED;
 	if (load->err && load->err != -EACCES)
 		log_debug("cannot list %s: %s", dir->name, strerror(-load->err));
-	wake(w, dir, load->err);
+	node_wake(w->m, dir, load->err);
 	if (dir->load == NODE_LOADED && dir->stale) {
 		dir->stale = false;
 		resync_dir(w, dir);
@@ -190,11 +172,11 @@ bool load_wait(struct watch *w, struct node *dir, struct waiter *waiter)
 {
 	if (dir->load == NODE_LOADED || dir->gone)
 		return true;
-	list_append(&dir->load_waiters, &waiter->link);
+	list_append(&dir->waiters, &waiter->link);
 	load_start(w, dir);
 	if (dir->load == NODE_UNLOADED) {
 		waiter->err = -ENOMEM;
-		wake(w, dir, -ENOMEM);
+		node_wake(w->m, dir, -ENOMEM);
 	}
 	return false;
 }

@@ -176,7 +176,7 @@ static void check_mountpoint(const struct opts *opts)
 	if (stat(opts->mountpoint, &st))
 		die("%s: %s", opts->mountpoint, strerror(errno));
 	if (!S_ISDIR(st.st_mode))
-		die("%s: not a directory", opts->mountpoint);
+		die("%s: %s", opts->mountpoint, strerror(ENOTDIR));
 	if (!opts->nonempty && !is_empty(opts->mountpoint))
 		die("%s: not empty: mount elsewhere, or with -o nonempty", opts->mountpoint);
 }
@@ -260,7 +260,14 @@ static void *starter_main(void *arg)
 {
 	struct starter *st = arg;
 
-	st->err = inject_start(st->fs->in, st->fs->se, st->fs->opts->mountpoint);
+	const struct opts *opts = st->fs->opts;
+	struct mount_attr ro = { .attr_set = MOUNT_ATTR_RDONLY };
+
+	st->err = inject_start(st->fs->in, st->fs->se, opts->mountpoint);
+	/* So that the kernel refuses writes, and mount(8) shows it. Where that can't be, the handlers do. */
+	if (!st->err && opts->ro && inject_is_apart(st->fs->in) &&
+	    mount_setattr(AT_FDCWD, opts->mountpoint, 0, &ro, sizeof(ro)))
+		log_info("cannot make the mount read-only: %s", strerror(errno));
 	if (st->err) {
 		char why[256];
 

@@ -131,7 +131,7 @@ struct node *node_new(struct mirror *m, struct node *parent, const char *name)
 	n->data_inode.kind = INODE_DATA;
 	n->inode.generation = n->data_inode.generation = ++m->generation;
 	n->next_cookie = MIRROR_FIRST_COOKIE;
-	list_init(&n->load_waiters);
+	list_init(&n->waiters);
 	list_init(&n->queue);
 	list_init(&n->run);
 	m->nodes++;
@@ -373,6 +373,13 @@ int node_show(struct mirror *m, struct node *n)
 	return 0;
 }
 
+static void waiter_call(void *arg)
+{
+	struct waiter *waiter = arg;
+
+	waiter->fn(waiter->arg, waiter->err);
+}
+
 int node_insert(struct mirror *m, struct node *n)
 {
 	int64_t before = n->parent->children_ms;
@@ -383,6 +390,17 @@ int node_insert(struct mirror *m, struct node *n)
 	if (!err)
 		dentry_set_latest(m, dentry_find(n->parent, n->name), n);
 	return err;
+}
+
+void node_wake(struct mirror *m, struct node *n, int err)
+{
+	while (!list_empty(&n->waiters)) {
+		struct waiter *waiter = container_of(n->waiters.next, struct waiter, link);
+
+		list_remove(&waiter->link);
+		waiter->err = err;
+		tree_later(m, &waiter->todo, waiter_call, waiter);
+	}
 }
 
 void node_unshow(struct mirror *m, struct node *n)
@@ -396,6 +414,7 @@ void node_unshow(struct mirror *m, struct node *n)
 	n->is_shown = false;
 	n->gone = true;
 	parent->children_ms = now_ms();
+	node_wake(m, n, -ESTALE);
 	if (d && d->shown == n) {
 		d->shown = NULL;
 		if (d->latest == n)
@@ -433,6 +452,14 @@ int node_move(struct mirror *m, struct node *n, struct node *dir, const char *na
 	n->told = true;
 	node_unref(m, n);
 	return 0;
+}
+
+void mirror_saw(struct mirror *m, const struct zstat *stat)
+{
+	if (stat->mzxid > m->last_zxid)
+		m->last_zxid = stat->mzxid;
+	if (stat->pzxid > m->last_zxid)
+		m->last_zxid = stat->pzxid;
 }
 
 void node_set_stat(struct node *n, const struct zstat *stat)

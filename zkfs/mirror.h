@@ -77,6 +77,8 @@ struct node {
 	struct blob *data;   /* as shown; NULL: NULL data */
 	int64_t latest_mzxid, latest_czxid; /* newest that is known, waiting changes included */
 	int64_t children_ms; /* when its list of children last changed, of a directory; 0: never seen */
+	bool ending; /* its last handle, of an ephemeral znode, was closed: it is being deleted */
+	struct list waiters; /* struct waiter.link: for a directory's load, for the end of what is ending */
 	unsigned int dirty;  /* handles that hold something uncommitted */
 	size_t dirty_size;   /* what the last of them makes the size */
 
@@ -87,7 +89,6 @@ struct node {
 	struct slot *order;
 	size_t n_order, cap_order;
 	uint64_t next_cookie;
-	struct list load_waiters; /* struct waiter.link */
 	struct list queue;	  /* struct item.link */
 	struct list run;	  /* in the injector's list of directories to be worked on */
 	bool running;		  /* an injector works on its queue */
@@ -100,7 +101,7 @@ struct todo {
 	void *arg;
 };
 
-/* Somebody to be called, without the lock, when a directory is loaded. */
+/* Somebody to be called, without the lock, when a directory is loaded, or the node is gone (-ESTALE). */
 struct waiter {
 	struct list link;
 	void (*fn)(void *arg, int err);
@@ -157,12 +158,16 @@ struct dentry *dentry_from(struct node *dir, uint64_t cookie);
 int node_show(struct mirror *m, struct node *n);
 /* The kernel sees nothing under @n's name from now on. */
 void node_unshow(struct mirror *m, struct node *n);
+/* Calls whoever waits for @n, with @err. */
+void node_wake(struct mirror *m, struct node *n, int err);
 /* @n moves to another name: a rename that the kernel has carried out. -ENOMEM */
 int node_move(struct mirror *m, struct node *n, struct node *dir, const char *name);
 /* @n was found at the server, not made or told of: shows it without touching the directory's time. -ENOMEM */
 int node_insert(struct mirror *m, struct node *n);
 /* Takes over a Stat unless it is older than the one that is shown. */
 void node_set_stat(struct node *n, const struct zstat *stat);
+/* Notes the newest zxid that a Stat shows. */
+void mirror_saw(struct mirror *m, const struct zstat *stat);
 /* Likewise, with the data of that version; takes the reference of @data. */
 void node_set_state(struct node *n, const struct zstat *stat, struct blob *data);
 

@@ -150,6 +150,18 @@ static void set_size(fuse_req_t req, struct zkfs *fs, struct inode *i, size_t si
 	settle_node(job, true, truncate_node);
 }
 
+/* install(1), rsync(1) and others make a file with one mode and give it another before they close it. The lock is held. */
+static bool is_being_made(struct zkfs *fs, const struct node *n)
+{
+	for (struct list *l = fs->handles.next; n && l != &fs->handles; l = l->next) {
+		const struct handle *h = container_of(l, struct handle, link);
+
+		if (h->n == n && h->made)
+			return true;
+	}
+	return false;
+}
+
 /* What ZooKeeper does not have is accepted when it changes nothing; times are the server's, and silently stay so. */
 void op_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *attr, int to_set, struct fuse_file_info *fi)
 {
@@ -169,7 +181,8 @@ void op_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *attr, int to_set, s
 	attr_stat(&fs->attr, i, &now);
 	if (i->kind != INODE_CTL)
 		err = refuse_write(fs, n);
-	if (!err && (((to_set & FUSE_SET_ATTR_MODE) && (attr->st_mode & 07777) != (now.st_mode & 07777)) ||
+	if (!err && (((to_set & FUSE_SET_ATTR_MODE) && (attr->st_mode & 07777) != (now.st_mode & 07777) &&
+		      !is_being_made(fs, n)) ||
 		     ((to_set & FUSE_SET_ATTR_UID) && attr->st_uid != now.st_uid) ||
 		     ((to_set & FUSE_SET_ATTR_GID) && attr->st_gid != now.st_gid)))
 		err = -EPERM;

@@ -80,14 +80,62 @@ static void reply_open_unlock(struct job *job, struct handle *h)
 	job_free(job);
 }
 
+static void do_open(struct job *job);
+
+static void gone_or_not(void *arg, int err)
+{
+	struct job *job = arg;
+
+	if (err)
+		job_fail(job, err); /* ESTALE: the kernel looks the name up again */
+	else
+		do_open(job);
+}
+
+/* A change of the ACL is no event: it is asked again. */
+static void readable_or_not(void *arg, const struct session_reply *reply)
+{
+	struct job *job = arg;
+	struct zkfs *fs = job->fs;
+	struct blob *data = NULL;
+
+	if (!reply->err && reply->len >= 0)
+		data = blob_new(reply->data, reply->len);
+	if (reply->err || (reply->len >= 0 && !data)) {
+		job_fail(job, reply->err ? reply->err : -ENOMEM);
+		return;
+	}
+	tree_lock(&fs->m);
+	node_set_state(job->node, reply->stat, data);
+	job->node->unreadable = false;
+	reply_open_unlock(job, open_node(fs, job->node, job->flags, job->fi.flags));
+}
+
 static void do_open(struct job *job)
 {
 	struct zkfs *fs = job->fs;
 
 	tree_lock(&fs->m);
-	if (job->node->unreadable && (job->fi.flags & O_ACCMODE) != O_WRONLY) {
+	if (job->node->ending) {
+		/* Closed by its last user, and not told as gone yet: whoever opens the name now means another one. */
+		bool is_gone = job->node->gone;
+
+		job->waiter.fn = gone_or_not;
+		job->waiter.arg = job;
+		if (!is_gone)
+			list_append(&job->node->waiters, &job->waiter.link);
 		tree_unlock(&fs->m);
-		job_fail(job, -EACCES);
+		if (is_gone)
+			job_fail(job, -ESTALE);
+		return;
+	}
+	if (job->node->unreadable && (job->fi.flags & O_ACCMODE) != O_WRONLY) {
+		job->path = node_path(job->node);
+		tree_unlock(&fs->m);
+		if (job->path)
+			session_get(fs->s, job->path, readable_or_not, job);
+		else
+			job_fail(job, -ENOMEM);
 		return;
 	}
 	reply_open_unlock(job, open_node(fs, job->node, job->flags, job->fi.flags));
@@ -261,6 +309,8 @@ static void created(void *arg, const struct session_reply *reply)
 	}
 	job->node = n;
 	h = open_node(fs, n, false, job->fi.flags & ~O_TRUNC);
+	if (h)
+		h->made = true;
 	if (h && job->flags & SESSION_EPHEMERAL)
 		h->session = n->stat.ephemeral_owner;
 	reply_create_unlock(job, &n->inode, h);
@@ -311,6 +361,7 @@ static void create_fresh(struct job *job)
 		if (h) {
 			h->make = MAKE_FILE;
 			h->has_image = true;
+			h->made = true;
 			handle_count(h);
 		} else {
 			node_unshow(&fs->m, n);
@@ -723,48 +774,62 @@ static void ended(void *arg, const struct session_reply *reply)
 {
 	struct job *job = arg;
 	struct zkfs *fs = job->fs;
-	int64_t session = job->h->session;
-	bool again = reply->err == -ETIMEDOUT || reply->err == -ECONNRESET;
+	struct handle *h = job->h;
+	bool is_over = h->session != session_id(fs->s);
 	int err = reply->err == -ENOENT ? 0 : reply->err;
 
-	tree_lock(&fs->m);
-	if (!reply->err)
-		own_deleted(&fs->w, job->dir, job->name);
-	own_end(&fs->w, job->path);
-	tree_unlock(&fs->m);
-	if (again && session == session_id(fs->s)) {
+	if ((err == -ETIMEDOUT || err == -ECONNRESET) && !is_over) {
 		end_ephemeral(job);
 		return;
 	}
-	if (err && session == session_id(fs->s) && err != -EIO)
+	if (err && !is_over && err != -EIO) {
 		log_warn("cannot delete the ephemeral znode %s: %s", job->path, strerror(-err));
+		tree_lock(&fs->m);
+		h->n->ending = false;
+		node_wake(&fs->m, h->n, 0);
+		tree_unlock(&fs->m);
+	}
 	job_fail(job, err);
 }
 
-/* An ephemeral znode lives as long as the handle that made it. */
+/* An ephemeral znode lives as long as the handle that made it. No system call tells of its end: its event does. */
 static void end_ephemeral(struct job *job)
 {
 	struct zkfs *fs = job->fs;
 	struct handle *h = job->h;
-	int err;
+	bool is_over;
 
 	tree_lock(&fs->m);
-	if (h->n->gone || h->session != session_id(fs->s)) {
-		tree_unlock(&fs->m);
-		job_fail(job, 0);
-		return;
-	}
-	if (!job->dir) {
-		job->dir = node_ref(h->n->parent);
-		job->name = strdup(h->n->name);
+	is_over = h->n->gone || h->session != session_id(fs->s);
+	if (!is_over && !job->path)
 		job->path = node_path(h->n);
-	}
-	err = job->name && job->path ? own_begin(&fs->w, job->path) : -ENOMEM;
 	tree_unlock(&fs->m);
-	if (err)
-		job_fail(job, err);
+	if (is_over)
+		job_fail(job, 0);
+	else if (!job->path)
+		job_fail(job, -ENOMEM);
 	else
 		session_delete(fs->s, job->path, -1, ended, job);
+}
+
+/* What was never made: the kernel is told that it is gone again. The lock is held. */
+static void take_back(struct zkfs *fs, struct handle *h)
+{
+	struct item *item;
+
+	if (h->make == MAKE_TYPED) {
+		inject_append_typed(fs->in, h->dir, h->typed, h->placeholder, NULL);
+		return;
+	}
+	if (!h->n->is_shown)
+		return;
+	item = inject_append(fs->in, h->n->parent, h->n->name, h->n, ITEM_DELETE);
+	if (item) {
+		item->state = ITEM_READY;
+		inject_ready(fs->in, item);
+	} else {
+		node_unshow(&fs->m, h->n);
+	}
 }
 
 static void released(void *arg, int err)
@@ -774,26 +839,13 @@ static void released(void *arg, int err)
 	struct handle *h = job->h;
 
 	tree_lock(&fs->m);
-	if (err && h->n && h->n->fresh && h->n->is_shown) {
-		/* It was never made: the kernel is to forget it. */
-		fuse_ino_t parent = ino_of(&h->n->parent->inode);
-		autofree char *name = malloc(strlen(h->n->name) + 2);
-
-		if (name)
-			name_show(h->n->name, !h->n->parent->parent, name);
-		node_unshow(&fs->m, h->n);
-		tree_unlock(&fs->m);
-		if (name)
-			fuse_lowlevel_notify_inval_entry(fs->se, parent, name, strlen(name));
-		tree_lock(&fs->m);
-	}
-	if (h->session) {
-		tree_unlock(&fs->m);
-		end_ephemeral(job);
-		return;
-	}
+	if (err && h->make != MAKE_NOTHING)
+		take_back(fs, h);
 	tree_unlock(&fs->m);
-	job_fail(job, err);
+	if (h->session)
+		end_ephemeral(job);
+	else
+		job_fail(job, err);
 }
 
 void op_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
@@ -801,6 +853,7 @@ void op_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 	struct zkfs *fs = fs_of(req);
 	struct handle *h = handle_of(fi);
 	struct job *job;
+	bool is_broken;
 
 	(void)ino;
 	if (fi->fh == INJECTED_FH) {
@@ -815,12 +868,18 @@ void op_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 		return;
 	}
 	h->flushed = true;
+	is_broken = h->is_broken;
+	if (h->session && h->n)
+		h->n->ending = true;
 	tree_unlock(&fs->m);
 	job = job_new(fs, req);
 	if (!job)
 		return;
 	job->h = h;
-	commit(h, NULL, 0, 0, released, job);
+	if (is_broken)
+		released(job, -EIO); /* its first write has failed, and has said so */
+	else
+		commit(h, NULL, 0, 0, released, job);
 }
 
 /* Room for more is always there, up to the limit. */

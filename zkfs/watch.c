@@ -228,6 +228,7 @@ static void item_reply(struct item *item, const struct session_reply *reply, boo
 			err = -ENOMEM;
 	}
 	if (!err) {
+		mirror_saw(w->m, reply->stat);
 		item->has_state = true;
 		item->stat = *reply->stat;
 		item->unreadable = unreadable;
@@ -443,6 +444,7 @@ void watch_event(struct watch *w, enum session_event type, const char *path)
 	struct node *parent;
 
 	stats_add(STAT_EVENTS_RECEIVED);
+	log_debug("event: %s %s", type == SESSION_CREATED ? "created" : type == SESSION_DELETED ? "deleted" : "changed", path);
 	if (last && !strcmp(last + 1, DIRECTORY_MARK)) {
 		stats_add(STAT_EVENTS_OWN);
 		return;
@@ -651,6 +653,7 @@ struct node *own_created(struct watch *w, struct node *dir, const char *name, co
 			node_unref(w->m, n);
 		return NULL;
 	}
+	mirror_saw(w->m, stat);
 	set_created(n, stat, data, is_dir_of(w, dir, name, stat, data));
 	n->told = true;
 	/* d stays: it is the newest, until the echo goes. */
@@ -733,6 +736,7 @@ void own_changed(struct watch *w, struct node *n, const struct zstat *stat, stru
 	} else if (n->parent) {
 		echo = find_echo(dentry_find(n->parent, n->name), ITEM_CHANGE);
 	}
+	mirror_saw(w->m, stat);
 	node_set_state(n, stat, data);
 	n->unreadable = false;
 	drop_echo(w, echo);
@@ -773,6 +777,7 @@ struct node *watch_found(struct watch *w, struct node *dir, const char *name,
 
 	if (d && (d->shown || d->latest || !list_empty(&d->items)))
 		return NULL; /* there is newer news */
+	mirror_saw(w->m, reply->stat);
 	if (is_lost_session(w, reply->stat->ephemeral_owner))
 		return NULL;
 	if (!unreadable && reply->len >= 0) {
