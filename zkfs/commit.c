@@ -116,7 +116,7 @@ void handle_set_node(struct handle *h, struct node *n)
 
 bool handle_is_pending(const struct handle *h)
 {
-	return h->dirty || h->truncated || h->make != MAKE_NOTHING;
+	return !h->is_broken && (h->dirty || h->truncated || h->make != MAKE_NOTHING);
 }
 
 void handle_count(struct handle *h)
@@ -160,7 +160,8 @@ static void finish_unlock(struct commit *c, int err)
 	struct handle *h = c->h;
 
 	h->committing = false;
-	h->is_broken = err && h->make != MAKE_NOTHING;
+	h->is_broken = err == -EFBIG || (err && h->make != MAKE_NOTHING);
+	handle_count(h);
 	if (!list_empty(&h->waiting)) {
 		struct commit *next = container_of(container_of(h->waiting.next, struct waiter, link),
 						   struct commit, waiter);
@@ -245,7 +246,18 @@ static char *typed_path(struct handle *h)
 	return path_join(dir, name);
 }
 
-/* What is to be sent. The lock is held. 0 or -errno */
+/* Another handle of this mount has made the file meanwhile. */
+static void join(struct commit *c)
+{
+	struct handle *h = c->h;
+
+	h->make = MAKE_NOTHING;
+	if (!h->append && (h->dirty || c->has_buf))
+		h->truncated = true;
+	handle_count(h);
+}
+
+/* What is to be sent, in c->content: nothing if that stays NULL. The lock is held. 0 or -errno */
 static int prepare(struct commit *c)
 {
 	struct handle *h = c->h;
@@ -254,6 +266,10 @@ static int prepare(struct commit *c)
 		return -ESTALE;
 	if (h->session && h->session != session_id(c->fs->s))
 		return -ESTALE;
+	if (h->make == MAKE_FILE && !h->n->fresh)
+		join(c);
+	if (h->make == MAKE_NOTHING && !c->has_buf && !handle_is_pending(h))
+		return 0;
 	c->path = h->make == MAKE_TYPED ? typed_path(h) : node_path(h->n);
 	if (!c->path)
 		return -ENOMEM;
@@ -355,7 +371,7 @@ static int succeed(struct commit *c, const struct zstat *stat, const char *path)
 	if (!n)
 		return -ENOMEM;
 	h->make = MAKE_NOTHING;
-	h->dirty = h->truncated = h->flushed = false;
+	h->dirty = h->truncated = false;
 	h->version = stat->version;
 	swap_blob(&h->snapshot, blob_ref(c->content));
 	h->has_image = false;
@@ -506,6 +522,10 @@ static void start(struct commit *c)
 	}
 	h->committing = true;
 	err = prepare(c);
+	if (!err && !c->content) {
+		finish_unlock(c, 0);
+		return;
+	}
 	/* What is written through a placeholder the kernel does not tell of the znode: an injector does. */
 	if (!err && !h->placeholder) {
 		err = own_begin(&c->fs->w, c->path);
@@ -574,7 +594,7 @@ static void settle(struct settling *s)
 		struct handle *h = container_of(l, struct handle, link);
 
 		if (h->n == job->node && handle_is_pending(h) &&
-		    (s->all || h->flushed || h->committing))
+		    (s->all || (h->truncated && h->make == MAKE_NOTHING)))
 			found = h;
 	}
 	if (found)

@@ -128,9 +128,8 @@ struct handle {
 	bool dirty;	/* image holds written bytes that are not committed */
 	bool truncated; /* cut by open or ftruncate, not committed */
 	bool counted;	/* in n->dirty */
-	bool flushed;	/* closed by somebody, while it was not committed */
 	bool committing;
-	bool is_broken; /* the commit that was to make it has failed */
+	bool is_broken; /* a write has failed, and has said so: what it held is not sent any more */
 	bool made; /* it has made its file: who makes a file may say which mode it thinks it has */
 	bool ended; /* the daemon ends: it has been tried */
 	bool stale; /* another one has changed or removed the file, or the session is over */
@@ -158,8 +157,8 @@ void commit(struct handle *h, const char *buf, size_t size, off_t off, void (*do
 /* The most bytes that @path may hold; when it is created, or set. */
 size_t commit_limit(struct zkfs *fs, const char *path, bool create);
 /*
- * Commits what handles on @job->node hold that were closed already (or all of them), then calls @next(@job).
- * Without the tree lock.
+ * Commits what handles on @job->node hold (or only that they have cut it), then calls @next(@job). Without the tree
+ * lock.
  */
 void settle_node(struct job *job, bool all, void (*next)(struct job *job));
 

@@ -31,6 +31,18 @@ static bool wants_write(int flags)
 	return (flags & O_ACCMODE) != O_RDONLY;
 }
 
+/* Some handle has cut @n, and has not committed that. */
+static bool is_cut(struct zkfs *fs, const struct node *n)
+{
+	for (struct list *l = fs->handles.next; l != &fs->handles; l = l->next) {
+		const struct handle *h = container_of(l, struct handle, link);
+
+		if (h->n == n && h->truncated && !h->is_broken)
+			return true;
+	}
+	return false;
+}
+
 /* A handle on @n as it is shown now. The lock is held. NULL: no memory */
 static struct handle *open_node(struct zkfs *fs, struct node *n, bool is_data, int flags)
 {
@@ -42,8 +54,15 @@ static struct handle *open_node(struct zkfs *fs, struct node *n, bool is_data, i
 	h->is_data = is_data;
 	h->writes = wants_write(flags);
 	h->append = flags & O_APPEND;
-	h->snapshot = blob_ref(n->data);
+	/* Here a cut file is empty at once, for others when that is committed. */
+	h->snapshot = n->dirty && is_cut(fs, n) ? NULL : blob_ref(n->data);
 	h->version = n->stat.version;
+	if (h->writes && n->fresh) {
+		h->make = MAKE_FILE;
+		h->has_image = true;
+		handle_count(h);
+		return h;
+	}
 	if (h->writes && (flags & O_TRUNC)) {
 		h->truncated = true;
 		h->has_image = true;
@@ -217,7 +236,10 @@ void op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 	tree_lock(&fs->m);
 	job->node = node_ref(n);
 	tree_unlock(&fs->m);
-	settle_node(job, false, do_open);
+	if (wants_write(fi->flags))
+		settle_node(job, false, do_open);
+	else
+		do_open(job);
 }
 
 /* ---- create ---- */
@@ -359,10 +381,7 @@ static void create_fresh(struct job *job)
 		if (node_show(&fs->m, n) == 0)
 			h = open_node(fs, n, false, job->fi.flags & ~O_TRUNC);
 		if (h) {
-			h->make = MAKE_FILE;
-			h->has_image = true;
 			h->made = true;
-			handle_count(h);
 		} else {
 			node_unshow(&fs->m, n);
 		}
@@ -694,6 +713,10 @@ void op_write(fuse_req_t req, fuse_ino_t ino, const char *buf, size_t size, off_
 	if ((h->append ? h->len + size : (size_t)off + size) % BUFFER == 0 && !(fi->flags & (O_SYNC | O_DSYNC))) {
 		tree_lock(&fs->m);
 		err = h->committing ? -EAGAIN : keep(h, buf, size, off);
+		if (err == -EFBIG) {
+			h->is_broken = true;
+			handle_count(h);
+		}
 		tree_unlock(&fs->m);
 		if (!err) {
 			fuse_reply_write(req, size);
@@ -734,8 +757,7 @@ static void flush(fuse_req_t req, struct fuse_file_info *fi, bool all)
 		return;
 	}
 	tree_lock(&fs->m);
-	h->flushed = true;
-	commits = h->dirty || (all && handle_is_pending(h)) || h->committing;
+	commits = !h->is_broken && (h->dirty || (all && handle_is_pending(h)) || h->committing);
 	tree_unlock(&fs->m);
 	if (!commits) {
 		fuse_reply_err(req, 0);
@@ -861,13 +883,13 @@ void op_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 		return;
 	}
 	tree_lock(&fs->m);
-	if (!h->session && !handle_is_pending(h) && !h->committing) {
+	if (!h->session && !handle_is_pending(h) && !h->committing &&
+	    !(h->is_broken && h->make != MAKE_NOTHING)) {
 		handle_unref(h);
 		tree_unlock(&fs->m);
 		fuse_reply_err(req, 0);
 		return;
 	}
-	h->flushed = true;
 	is_broken = h->is_broken;
 	if (h->session && h->n)
 		h->n->ending = true;

@@ -632,12 +632,12 @@ static void set_created(struct node *n, const struct zstat *stat, struct blob *d
 }
 
 static bool is_dir_of(struct watch *w, struct node *dir, const char *name, const struct zstat *stat,
-		      struct blob *data)
+		      bool is_null)
 {
 	autofree char *parent = node_path(dir);
 	autofree char *path = parent ? path_join(parent, name) : NULL;
 
-	return attr_is_dir(w->dirs, path ? path : "", stat, !data);
+	return attr_is_dir(w->dirs, path ? path : "", stat, is_null);
 }
 
 struct node *own_created(struct watch *w, struct node *dir, const char *name, const struct zstat *stat,
@@ -654,7 +654,7 @@ struct node *own_created(struct watch *w, struct node *dir, const char *name, co
 		return NULL;
 	}
 	mirror_saw(w->m, stat);
-	set_created(n, stat, data, is_dir_of(w, dir, name, stat, data));
+	set_created(n, stat, data, is_dir_of(w, dir, name, stat, !data));
 	n->told = true;
 	/* d stays: it is the newest, until the echo goes. */
 	if (!echo || d->latest == echo->node || !d->latest)
@@ -691,7 +691,7 @@ struct node *own_sequential(struct watch *w, struct node *dir, const char *name,
 		return NULL;
 	}
 	if (!n->is_shown) {
-		set_created(n, stat, data, is_dir_of(w, dir, name, stat, data));
+		set_created(n, stat, data, is_dir_of(w, dir, name, stat, !data));
 		if (node_show(w->m, n) == 0 && !item) {
 			dentry_set_latest(w->m, d, n);
 			n->told = true;
@@ -790,9 +790,8 @@ struct node *watch_found(struct watch *w, struct node *dir, const char *name,
 		blob_unref(data);
 		return NULL;
 	}
-	set_created(n, reply->stat, data, is_dir_of(w, dir, name, reply->stat, data));
-	if (unreadable)
-		n->is_dir = reply->stat->cversion > 0 || n->is_dir;
+	set_created(n, reply->stat, data,
+		    is_dir_of(w, dir, name, reply->stat, !data && !unreadable));
 	n->unreadable = unreadable;
 	n->load = reply->stat->num_children ? NODE_UNLOADED : NODE_LOADED;
 	if (node_insert(w->m, n)) {
