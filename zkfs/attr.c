@@ -5,11 +5,13 @@
 #include <inttypes.h>
 #include <stdio.h>
 
-bool attr_is_dir(const struct places *dirs, const char *path, const struct zstat *stat, bool data_is_null)
+bool attr_is_dir(const struct places *dirs, const char *path, const struct zstat *stat,
+		 bool data_is_null)
 {
 	if (stat->ephemeral_owner)
 		return false;
-	return stat->cversion > 0 || stat->num_children > 0 || data_is_null || places_match(dirs, path);
+	return stat->cversion > 0 || stat->num_children > 0 || data_is_null ||
+	       places_match(dirs, path);
 }
 
 bool attr_is_system(const struct node *n)
@@ -80,8 +82,8 @@ void attr_stat(const struct attr_conf *conf, struct inode *i, struct stat *st)
 	st->st_mtim = st->st_atim = st->st_ctim = to_timespec(i->time_ms);
 }
 
-static const char *const names[] = { "czxid",	       "mzxid",	     "pzxid",	"ctime",
-				     "mtime",	       "version",    "cversion", "aversion",
+static const char *const names[] = { "czxid",	       "mzxid",	     "pzxid",	   "ctime",
+				     "mtime",	       "version",    "cversion",   "aversion",
 				     "ephemeralOwner", "dataLength", "numChildren" };
 
 const char *attr_name(size_t index)
@@ -104,6 +106,5 @@ void attr_value(size_t index, const struct zstat *stat, char *out, size_t size)
 	else if (index == 8)
 		snprintf(out, size, "0x%" PRIx64, stat->ephemeral_owner);
 	else
-		snprintf(out, size, "%" PRId32,
-			 index == 9 ? stat->data_length : stat->num_children);
+		snprintf(out, size, "%" PRId32, index == 9 ? stat->data_length : stat->num_children);
 }

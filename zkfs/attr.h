@@ -17,7 +17,8 @@ struct attr_conf {
 };
 
 /* Whether a znode is shown as a directory; @path is the znode's. */
-bool attr_is_dir(const struct places *dirs, const char *path, const struct zstat *stat, bool data_is_null);
+bool attr_is_dir(const struct places *dirs, const char *path, const struct zstat *stat,
+		 bool data_is_null);
 
 /* True for a znode at or below /zookeeper, which is shown read-only. */
 bool attr_is_system(const struct node *n);

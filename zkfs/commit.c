@@ -121,8 +121,10 @@ bool handle_is_pending(const struct handle *h)
 
 void handle_count(struct handle *h)
 {
-	bool counts = h->n && handle_is_pending(h);
+	bool counts = handle_is_pending(h);
 
+	if (!h->n)
+		return;
 	if (counts != h->counted) {
 		h->n->dirty += counts ? 1 : -1;
 		h->counted = counts;
@@ -266,14 +268,16 @@ static int prepare(struct commit *c)
 		return -ESTALE;
 	if (h->session && h->session != session_id(c->fs->s))
 		return -ESTALE;
-	if (h->make == MAKE_FILE && !h->n->fresh)
+	if (!h->n && h->make != MAKE_TYPED)
+		return -ESTALE;
+	if (h->make == MAKE_FILE && h->n && !h->n->fresh)
 		join(c);
 	if (h->make == MAKE_NOTHING && !c->has_buf && !handle_is_pending(h))
 		return 0;
 	c->path = h->make == MAKE_TYPED ? typed_path(h) : node_path(h->n);
 	if (!c->path)
 		return -ENOMEM;
-	if (h->append && h->make == MAKE_NOTHING) {
+	if (h->append && h->n && h->make == MAKE_NOTHING) {
 		c->chunk = chunk_of(c);
 		if (!c->chunk)
 			return -ENOMEM;
@@ -352,8 +356,8 @@ static int succeed(struct commit *c, const struct zstat *stat, const char *path)
 	struct node *n = NULL;
 
 	if (h->make == MAKE_TYPED) {
-		n = own_sequential(&fs->w, h->dir, strrchr(path, '/') + 1, h->typed, h->placeholder, stat,
-				   blob_ref(c->content));
+		n = own_sequential(&fs->w, h->dir, strrchr(path, '/') + 1, h->typed, h->placeholder,
+				   stat, blob_ref(c->content));
 		if (n && h->sequential && strchr(h->typed, '@')) {
 			autofree char *dir = node_path(h->dir);
 
@@ -539,8 +543,8 @@ static void start(struct commit *c)
 	send(c);
 }
 
-void commit(struct handle *h, const char *buf, size_t size, off_t off, void (*done)(void *arg, int err),
-	    void *arg)
+void commit(struct handle *h, const char *buf, size_t size, off_t off,
+	    void (*done)(void *arg, int err), void *arg)
 {
 	struct commit *c = calloc(1, sizeof(*c));
 
@@ -590,7 +594,8 @@ static void settle(struct settling *s)
 	struct handle *found = NULL;
 
 	tree_lock(&fs->m);
-	for (struct list *l = fs->handles.next; job->node && l != &fs->handles && !found; l = l->next) {
+	for (struct list *l = fs->handles.next; job->node && l != &fs->handles && !found;
+	     l = l->next) {
 		struct handle *h = container_of(l, struct handle, link);
 
 		if (h->n == job->node && handle_is_pending(h) &&
@@ -601,7 +606,7 @@ static void settle(struct settling *s)
 		handle_ref(found);
 	tree_unlock(&fs->m);
 	if (!found) {
-		void (*next)(struct job *job) = s->next;
+		void (*next)(struct job * job) = s->next;
 
 		free(s);
 		next(job);
@@ -619,7 +624,7 @@ static void settled(void *arg, int err)
 
 	if (err) {
 		/* It would fail again and again. */
-		void (*next)(struct job *job) = s->next;
+		void (*next)(struct job * job) = s->next;
 		struct job *job = s->job;
 
 		free(s);

@@ -27,10 +27,10 @@ struct zkfs {
 	struct session *s;
 	struct places *seq, *ephemeral, *dirs;
 	struct attr_conf attr;
-	struct tags *tags;	/* guarded by the tree lock */
+	struct tags *tags; /* guarded by the tree lock */
 	struct fuse_session *se;
-	struct inode ctl[4];	/* .zkfs and its files, by enum ctl_id; guarded by the tree lock */
-	struct list handles;	/* struct handle.link; guarded by the tree lock */
+	struct inode ctl[4]; /* .zkfs and its files, by enum ctl_id; guarded by the tree lock */
+	struct list handles; /* struct handle.link; guarded by the tree lock */
 	size_t n_handles;
 	pthread_mutex_t jobs_lock; /* guards jobs and each job's req; innermost */
 	pthread_cond_t jobs_done;
@@ -116,12 +116,12 @@ struct handle {
 	struct node *dir; /* MAKE_TYPED: reference, known */
 	char *typed;	  /* MAKE_TYPED: name on the mount */
 	struct inode *placeholder;
-	bool sequential;  /* MAKE_TYPED */
-	int64_t session;  /* ephemeral: whose; 0: not */
+	bool sequential; /* MAKE_TYPED */
+	int64_t session; /* ephemeral: whose; 0: not */
 	struct blob *snapshot;
 	int32_t version; /* of the snapshot; what a set must find; -1: any */
 	/* The file as this handle has written it; of an appending one only what is not committed. */
-	bool at_end;	/* a read has been told that there is no more: the next sees the newest version */
+	bool at_end; /* a read has been told that there is no more: the next sees the newest version */
 	char *image;
 	size_t len, cap;
 	bool has_image;
@@ -130,11 +130,11 @@ struct handle {
 	bool counted;	/* in n->dirty */
 	bool committing;
 	bool is_broken; /* a write has failed, and has said so: what it held is not sent any more */
-	bool made; /* it has made its file: who makes a file may say which mode it thinks it has */
+	bool made;  /* it has made its file: who makes a file may say which mode it thinks it has */
 	bool ended; /* the daemon ends: it has been tried */
 	bool stale; /* another one has changed or removed the file, or the session is over */
 	struct list waiting; /* struct waiter: for the end of the commit */
-	char *text; /* CTL: what it reads as */
+	char *text;	     /* CTL: what it reads as */
 	int ctl;
 };
 
@@ -152,8 +152,8 @@ void handle_count(struct handle *h);
  * Commits what @h holds, with @size bytes of @buf at @off written into it if @buf is not NULL (at the end, when it appends); calls
  * @done with 0 or -errno. When it fails the image is what it was. Without the tree lock; @done may come before it returns.
  */
-void commit(struct handle *h, const char *buf, size_t size, off_t off, void (*done)(void *arg, int err),
-	    void *arg);
+void commit(struct handle *h, const char *buf, size_t size, off_t off,
+	    void (*done)(void *arg, int err), void *arg);
 /* The most bytes that @path may hold; when it is created, or set. */
 size_t commit_limit(struct zkfs *fs, const char *path, bool create);
 /*
@@ -194,7 +194,8 @@ void op_fallocate(fuse_req_t req, fuse_ino_t ino, int mode, off_t offset, off_t 
 		  struct fuse_file_info *fi);
 
 void op_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi);
-void op_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *attr, int to_set, struct fuse_file_info *fi);
+void op_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *attr, int to_set,
+		struct fuse_file_info *fi);
 void op_access(fuse_req_t req, fuse_ino_t ino, int mask);
 void op_statfs(fuse_req_t req, fuse_ino_t ino);
 void op_getxattr(fuse_req_t req, fuse_ino_t ino, const char *name, size_t size);
@@ -204,7 +205,8 @@ void op_setxattr(fuse_req_t req, fuse_ino_t ino, const char *name, const char *v
 void op_removexattr(fuse_req_t req, fuse_ino_t ino, const char *name);
 void op_flock(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi, int op);
 void op_getlk(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi, struct flock *lock);
-void op_setlk(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi, struct flock *lock, int sleep);
+void op_setlk(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi, struct flock *lock,
+	      int sleep);
 
 /* For the injectors: a handle that is none. */
 #define INJECTED_FH UINT64_MAX

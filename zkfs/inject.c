@@ -135,7 +135,8 @@ void inject_kick(struct inject *in, struct node *dir)
 		start_injector_locked(in);
 }
 
-static struct item *item_new(struct inject *in, struct node *dir, const char *shown, enum item_type type)
+static struct item *item_new(struct inject *in, struct node *dir, const char *shown,
+			     enum item_type type)
 {
 	struct item *item = calloc(1, sizeof(*item));
 
@@ -224,8 +225,8 @@ struct item *inject_append(struct inject *in, struct node *dir, const char *name
 	return item;
 }
 
-int inject_append_typed(struct inject *in, struct node *dir, const char *shown, struct inode *placeholder,
-			struct item *before)
+int inject_append_typed(struct inject *in, struct node *dir, const char *shown,
+			struct inode *placeholder, struct item *before)
 {
 	struct item *item = item_new(in, dir, shown, ITEM_DELETE);
 
@@ -621,7 +622,8 @@ static int open_mount(struct inject *in)
 	if (in->use_clone) {
 		struct mount_attr writable = { .attr_clr = MOUNT_ATTR_RDONLY };
 
-		fd = syscall(SYS_open_tree, AT_FDCWD, in->mountpoint, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC);
+		fd = syscall(SYS_open_tree, AT_FDCWD, in->mountpoint,
+			     OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC);
 		/* With -o ro the visible mount is read-only, but this one must not be. */
 		if (fd >= 0)
 			mount_setattr(fd, "", AT_EMPTY_PATH, &writable, sizeof(writable));
@@ -792,7 +794,8 @@ static void *monitor_main(void *arg)
 {
 	struct inject *in = arg;
 	int fd = open("/proc/self/mountinfo", O_RDONLY | O_CLOEXEC);
-	struct pollfd p[2] = { { .fd = fd, .events = POLLPRI }, { .fd = in->wake[0], .events = POLLIN } };
+	struct pollfd p[2] = { { .fd = fd, .events = POLLPRI },
+			       { .fd = in->wake[0], .events = POLLIN } };
 
 	for (;;) {
 		if (!mount_is_there(in)) {

@@ -32,11 +32,11 @@ struct item {
 	struct node *dir;     /* reference, and known */
 	struct node *node;    /* reference; NULL: TYPED, and DELETE of one that was never seen */
 	struct dentry *entry; /* of the directory; NULL: DATA, TYPED */
-	struct inode *typed;  /* TYPED: the placeholder; DELETE without a node: made when it is looked up */
-	char *name;	      /* as the kernel sees it */
-	bool is_dir;	      /* DELETE without a node: what it is told as */
-	bool has_state;	      /* stat and data are what the server said */
-	bool committed;	      /* the kernel's view has moved on */
+	struct inode *typed; /* TYPED: the placeholder; DELETE without a node: made when it is looked up */
+	char *name;	     /* as the kernel sees it */
+	bool is_dir;	     /* DELETE without a node: what it is told as */
+	bool has_state; /* stat and data are what the server said */
+	bool committed; /* the kernel's view has moved on */
 	struct zstat stat;
 	struct blob *data;
 	bool unreadable;
@@ -64,8 +64,8 @@ void inject_free(struct inject *in);
 struct item *inject_append(struct inject *in, struct node *dir, const char *name, struct node *node,
 			   enum item_type type);
 /* The typed name @shown of a sequential znode goes; before @before in the queue if that is not NULL. */
-int inject_append_typed(struct inject *in, struct node *dir, const char *shown, struct inode *placeholder,
-			struct item *before);
+int inject_append_typed(struct inject *in, struct node *dir, const char *shown,
+			struct inode *placeholder, struct item *before);
 /* Puts @item, just appended, behind @other of the same directory. */
 void inject_move_behind(struct item *item, struct item *other);
 /* Puts @item, just appended, in front of all that has not been begun. */

@@ -284,24 +284,25 @@ static void *starter_main(void *arg)
 static int serve(struct zkfs *fs, int *to)
 {
 	struct starter st = { .fs = fs, .report = to };
-	struct fuse_loop_config *config = fuse_loop_cfg_create();
 	sigset_t signals, before;
 	pthread_t starter;
 	int ret = 1;
 
-	if (!config)
-		return 1;
 	if (pthread_create(&starter, NULL, starter_main, &st)) {
 		report(to, "cannot start a thread");
-		goto out;
+		return 1;
 	}
-	/* Only this thread takes signals; libfuse's handlers end the loop. */
+	/* Only this thread takes signals: its read(2) is interrupted, and libfuse's handlers have ended the loop. */
 	sigemptyset(&signals);
 	sigaddset(&signals, SIGTERM);
 	sigaddset(&signals, SIGINT);
 	sigaddset(&signals, SIGHUP);
 	pthread_sigmask(SIG_UNBLOCK, &signals, &before);
-	ret = fuse_session_loop_mt(fs->se, config);
+	/*
+	 * One thread, since no operation waits: so requests are handled in the order in which the kernel sent them, and an
+	 * open that follows a close finds the close done.
+	 */
+	ret = fuse_session_loop(fs->se);
 	pthread_sigmask(SIG_SETMASK, &before, NULL);
 	/* A signal ends the loop with its number: that is an orderly end. */
 	if (ret > 0)
@@ -309,8 +310,6 @@ static int serve(struct zkfs *fs, int *to)
 	pthread_detach(starter);
 	if (st.err)
 		ret = 1;
-out:
-	fuse_loop_cfg_destroy(config);
 	return ret ? 1 : 0;
 }
 

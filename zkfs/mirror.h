@@ -66,21 +66,21 @@ struct node {
 	struct node *parent; /* holds a reference; NULL: the root */
 	char *name;	     /* the znode's; "" for the root */
 	bool is_dir;
-	bool is_shown; /* parent's entry shows it */
-	bool told;     /* its creation has been told, or needs not be */
-	bool gone;     /* was shown, and is no longer */
-	bool fresh;    /* made here by open(2), not at the server yet */
-	bool determined; /* is_dir is what the server's state says */
-	bool stale;	 /* to be compared with the server once it is loaded */
-	bool unreadable; /* the session may not read its data */
-	struct zstat stat;   /* as shown */
-	struct blob *data;   /* as shown; NULL: NULL data */
+	bool is_shown;			    /* parent's entry shows it */
+	bool told;			    /* its creation has been told, or needs not be */
+	bool gone;			    /* was shown, and is no longer */
+	bool fresh;			    /* made here by open(2), not at the server yet */
+	bool determined;		    /* is_dir is what the server's state says */
+	bool stale;			    /* to be compared with the server once it is loaded */
+	bool unreadable;		    /* the session may not read its data */
+	struct zstat stat;		    /* as shown */
+	struct blob *data;		    /* as shown; NULL: NULL data */
 	int64_t latest_mzxid, latest_czxid; /* newest that is known, waiting changes included */
 	int64_t children_ms; /* when its list of children last changed, of a directory; 0: never seen */
 	bool ending; /* its last handle, of an ephemeral znode, was closed: it is being deleted */
 	struct list waiters; /* struct waiter.link: for a directory's load, for the end of what is ending */
-	unsigned int dirty;  /* handles that hold something uncommitted */
-	size_t dirty_size;   /* what the last of them makes the size */
+	unsigned int dirty; /* handles that hold something uncommitted */
+	size_t dirty_size;  /* what the last of them makes the size */
 
 	/* of a directory */
 	enum node_load { NODE_UNLOADED, NODE_LOADING, NODE_LOADED } load;
@@ -89,9 +89,9 @@ struct node {
 	struct slot *order;
 	size_t n_order, cap_order;
 	uint64_t next_cookie;
-	struct list queue;	  /* struct item.link */
-	struct list run;	  /* in the injector's list of directories to be worked on */
-	bool running;		  /* an injector works on its queue */
+	struct list queue; /* struct item.link */
+	struct list run;   /* in the injector's list of directories to be worked on */
+	bool running;	   /* an injector works on its queue */
 };
 
 /* Work to be done as soon as the lock is released. */

@@ -17,8 +17,9 @@
 /* The kernel offers, zkfs chooses. */
 static void op_init(void *userdata, struct fuse_conn_info *conn)
 {
-	const unsigned int want = FUSE_CAP_READDIRPLUS | FUSE_CAP_ATOMIC_O_TRUNC | FUSE_CAP_PARALLEL_DIROPS |
-				  FUSE_CAP_FLOCK_LOCKS | FUSE_CAP_POSIX_LOCKS | FUSE_CAP_HANDLE_KILLPRIV;
+	const unsigned int want = FUSE_CAP_READDIRPLUS | FUSE_CAP_ATOMIC_O_TRUNC |
+				  FUSE_CAP_PARALLEL_DIROPS | FUSE_CAP_FLOCK_LOCKS |
+				  FUSE_CAP_POSIX_LOCKS | FUSE_CAP_HANDLE_KILLPRIV;
 	/* Writeback keeps old sizes after remote changes; automatic invalidation is what injection does. */
 	const unsigned int refuse = FUSE_CAP_READDIRPLUS_AUTO | FUSE_CAP_WRITEBACK_CACHE |
 				    FUSE_CAP_AUTO_INVAL_DATA;
@@ -27,6 +28,9 @@ static void op_init(void *userdata, struct fuse_conn_info *conn)
 	conn->want |= conn->capable & want;
 	conn->want &= ~refuse;
 	conn->max_write = 1 << 20;
+	/* RELEASE is sent in the background: it must not be overtaken by what follows the close. */
+	conn->max_background = 65535;
+	conn->congestion_threshold = 65535;
 }
 
 /* Not implemented, so that the kernel does it, or says so itself: lseek, poll, ioctl, bmap, copy_file_range. */

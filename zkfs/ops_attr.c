@@ -163,7 +163,8 @@ static bool is_being_made(struct zkfs *fs, const struct node *n)
 }
 
 /* What ZooKeeper does not have is accepted when it changes nothing; times are the server's, and silently stay so. */
-void op_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *attr, int to_set, struct fuse_file_info *fi)
+void op_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *attr, int to_set,
+		struct fuse_file_info *fi)
 {
 	struct zkfs *fs = fs_of(req);
 	struct inode *i = inode_of(fs, ino);
@@ -181,8 +182,8 @@ void op_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *attr, int to_set, s
 	attr_stat(&fs->attr, i, &now);
 	if (i->kind != INODE_CTL)
 		err = refuse_write(fs, n);
-	if (!err && (((to_set & FUSE_SET_ATTR_MODE) && (attr->st_mode & 07777) != (now.st_mode & 07777) &&
-		      !is_being_made(fs, n)) ||
+	if (!err && (((to_set & FUSE_SET_ATTR_MODE) &&
+		      (attr->st_mode & 07777) != (now.st_mode & 07777) && !is_being_made(fs, n)) ||
 		     ((to_set & FUSE_SET_ATTR_UID) && attr->st_uid != now.st_uid) ||
 		     ((to_set & FUSE_SET_ATTR_GID) && attr->st_gid != now.st_gid)))
 		err = -EPERM;

@@ -48,7 +48,8 @@ static struct inode *injected_lookup(struct zkfs *fs, struct item *item)
 static struct inode *tag_link(struct zkfs *fs, struct node *dir, const char *name)
 {
 	autofree char *path = strchr(name, '@') ? node_path(dir) : NULL;
-	const char *target = path && places_match(fs->seq, path) ? tags_get(fs->tags, path, name) : NULL;
+	const char *target = path && places_match(fs->seq, path) ? tags_get(fs->tags, path, name)
+								 : NULL;
 	struct inode *i = target ? inode_new(&fs->m, INODE_LINK, false) : NULL;
 
 	if (i) {
@@ -304,7 +305,8 @@ static void list_node(struct listing *l, struct node *n, off_t off)
 	}
 }
 
-static void reply_listing(fuse_req_t req, struct zkfs *fs, struct inode *i, size_t size, off_t off, bool plus)
+static void reply_listing(fuse_req_t req, struct zkfs *fs, struct inode *i, size_t size, off_t off,
+			  bool plus)
 {
 	struct listing l = { .fs = fs, .req = req, .plus = plus, .size = size };
 	struct node *n = inode_node(i);

@@ -466,7 +466,8 @@ static void create_typed_excl(struct job *job)
 	commit(h, NULL, 0, 0, typed_now, job);
 }
 
-static bool injected_create(fuse_req_t req, fuse_ino_t parent, const char *name, struct fuse_file_info *fi)
+static bool injected_create(fuse_req_t req, fuse_ino_t parent, const char *name,
+			    struct fuse_file_info *fi)
 {
 	struct zkfs *fs = fs_of(req);
 	bool is_injector;
@@ -710,7 +711,8 @@ void op_write(fuse_req_t req, fuse_ino_t ino, const char *buf, size_t size, off_
 			fuse_reply_write(req, size);
 		return;
 	}
-	if ((h->append ? h->len + size : (size_t)off + size) % BUFFER == 0 && !(fi->flags & (O_SYNC | O_DSYNC))) {
+	if ((h->append ? h->len + size : (size_t)off + size) % BUFFER == 0 &&
+	    !(fi->flags & (O_SYNC | O_DSYNC))) {
 		tree_lock(&fs->m);
 		err = h->committing ? -EAGAIN : keep(h, buf, size, off);
 		if (err == -EFBIG) {
@@ -822,7 +824,7 @@ static void end_ephemeral(struct job *job)
 	bool is_over;
 
 	tree_lock(&fs->m);
-	is_over = h->n->gone || h->session != session_id(fs->s);
+	is_over = !h->n || h->n->gone || h->session != session_id(fs->s);
 	if (!is_over && !job->path)
 		job->path = node_path(h->n);
 	tree_unlock(&fs->m);
@@ -843,7 +845,7 @@ static void take_back(struct zkfs *fs, struct handle *h)
 		inject_append_typed(fs->in, h->dir, h->typed, h->placeholder, NULL);
 		return;
 	}
-	if (!h->n->is_shown)
+	if (!h->n || !h->n->is_shown)
 		return;
 	item = inject_append(fs->in, h->n->parent, h->n->name, h->n, ITEM_DELETE);
 	if (item) {

@@ -163,10 +163,12 @@ static void settle(struct watch *w, struct item *item)
 	bool is_dir = n->is_dir;
 
 	if (item->has_state)
-		is_dir = attr_is_dir(w->dirs, item->path, &item->stat, !item->data && !item->unreadable);
+		is_dir = attr_is_dir(w->dirs, item->path, &item->stat,
+				     !item->data && !item->unreadable);
 	if (item->type == ITEM_CREATE) {
 		if (!n->determined) {
-			n->is_dir = n->is_dir || is_dir || (!item->has_state && places_match(w->dirs, item->path));
+			n->is_dir = n->is_dir || is_dir ||
+				    (!item->has_state && places_match(w->dirs, item->path));
 			n->determined = true;
 		}
 		if (item->has_state) {
@@ -420,8 +422,9 @@ void news_state(struct watch *w, struct node *n, const char *path, const struct 
 	} else if (n->is_dir && !is_of_interest(n)) {
 		node_set_state(n, stat, blob_ref(data));
 	} else {
-		struct item *item = n->is_dir ? inject_append(w->in, n, NULL, NULL, ITEM_CHANGE)
-					      : inject_append(w->in, n->parent, n->name, n, ITEM_CHANGE);
+		struct item *item =
+			n->is_dir ? inject_append(w->in, n, NULL, NULL, ITEM_CHANGE)
+				  : inject_append(w->in, n->parent, n->name, n, ITEM_CHANGE);
 
 		if (item) {
 			item->owner = w;
@@ -444,7 +447,11 @@ void watch_event(struct watch *w, enum session_event type, const char *path)
 	struct node *parent;
 
 	stats_add(STAT_EVENTS_RECEIVED);
-	log_debug("event: %s %s", type == SESSION_CREATED ? "created" : type == SESSION_DELETED ? "deleted" : "changed", path);
+	log_debug("event: %s %s",
+		  type == SESSION_CREATED   ? "created"
+		  : type == SESSION_DELETED ? "deleted"
+					    : "changed",
+		  path);
 	if (last && !strcmp(last + 1, DIRECTORY_MARK)) {
 		stats_add(STAT_EVENTS_OWN);
 		return;
@@ -640,12 +647,14 @@ static bool is_dir_of(struct watch *w, struct node *dir, const char *name, const
 	return attr_is_dir(w->dirs, path ? path : "", stat, is_null);
 }
 
-struct node *own_created(struct watch *w, struct node *dir, const char *name, const struct zstat *stat,
-			 struct blob *data, struct node *fresh)
+struct node *own_created(struct watch *w, struct node *dir, const char *name,
+			 const struct zstat *stat, struct blob *data, struct node *fresh)
 {
 	struct dentry *d = dentry_make(dir, name);
 	struct item *echo = find_echo(d, ITEM_CREATE);
-	struct node *n = fresh ? node_ref(fresh) : echo ? node_ref(echo->node) : node_new(w->m, dir, name);
+	struct node *n = fresh	? node_ref(fresh)
+			 : echo ? node_ref(echo->node)
+				: node_new(w->m, dir, name);
 
 	if (!d || !n) {
 		blob_unref(data);
@@ -742,7 +751,8 @@ void own_changed(struct watch *w, struct node *n, const struct zstat *stat, stru
 	drop_echo(w, echo);
 }
 
-void own_moved(struct watch *w, struct node *n, struct node *dir, const char *name, const struct zstat *stat)
+void own_moved(struct watch *w, struct node *n, struct node *dir, const char *name,
+	       const struct zstat *stat)
 {
 	struct dentry *from = dentry_find(n->parent, n->name), *to = dentry_make(dir, name);
 	struct item *gone = find_echo(from, ITEM_DELETE);
@@ -790,8 +800,7 @@ struct node *watch_found(struct watch *w, struct node *dir, const char *name,
 		blob_unref(data);
 		return NULL;
 	}
-	set_created(n, reply->stat, data,
-		    is_dir_of(w, dir, name, reply->stat, !data && !unreadable));
+	set_created(n, reply->stat, data, is_dir_of(w, dir, name, reply->stat, !data && !unreadable));
 	n->unreadable = unreadable;
 	n->load = reply->stat->num_children ? NODE_UNLOADED : NODE_LOADED;
 	if (node_insert(w->m, n)) {

@@ -55,15 +55,16 @@ void own_end(struct watch *w, const char *path);
  */
 
 /* Returns the node with a reference for the caller, shown and told; NULL: no memory. @fresh: it is to be this one; or NULL. */
-struct node *own_created(struct watch *w, struct node *dir, const char *name, const struct zstat *stat,
-			 struct blob *data, struct node *fresh);
+struct node *own_created(struct watch *w, struct node *dir, const char *name,
+			 const struct zstat *stat, struct blob *data, struct node *fresh);
 /* A sequential znode: it is found at once, and its creation is told by an injector, after the typed name's end. */
 struct node *own_sequential(struct watch *w, struct node *dir, const char *name, const char *typed,
 			    struct inode *placeholder, const struct zstat *stat, struct blob *data);
 void own_deleted(struct watch *w, struct node *dir, const char *name);
 void own_changed(struct watch *w, struct node *n, const struct zstat *stat, struct blob *data);
 /* A rename from @n's name to @name in @dir has been carried out. */
-void own_moved(struct watch *w, struct node *n, struct node *dir, const char *name, const struct zstat *stat);
+void own_moved(struct watch *w, struct node *n, struct node *dir, const char *name,
+	       const struct zstat *stat);
 
 /* A reply to get or exists for a znode that is not known yet: a node for it, shown; NULL: no memory, or better not. */
 struct node *watch_found(struct watch *w, struct node *dir, const char *name,
