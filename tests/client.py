@@ -4,9 +4,14 @@
 # Started once per test file by zk_start; prints the TCP port that it listens on. A request is one connection:
 # NUL-terminated words (the session's name, the root below which paths are, the command and its arguments),
 # then an empty word. The answer is a line with the exit status, then the output. See zkcli in helper.bash.
+import os
+import re
+import signal
+import socket
 import socketserver
 import sys
 import threading
+import time
 
 from kazoo.client import KazooClient
 from kazoo.exceptions import KazooException
@@ -178,6 +183,22 @@ class Handler(socketserver.StreamRequestHandler):
 
         walk(self.path(args[0]))
         return "".join(lines)
+
+    def do_expire(self, _zk, _name, args):
+        """expire PID SESSION: stops the process until the server has given up its session"""
+        pid, lost = int(args[0]), args[1]
+        os.kill(pid, signal.SIGSTOP)
+        try:
+            for _ in range(6000):
+                with socket.create_connection(hosts.split(":")) as s:
+                    s.sendall(b"dump")
+                    dump = b"".join(iter(lambda: s.recv(65536), b""))
+                if b"SessionTracker" in dump and not re.search(rb"\b" + lost + rb"\b", dump):
+                    return
+                time.sleep(0.01)
+            raise TimeoutError("the session does not expire")
+        finally:
+            os.kill(pid, signal.SIGCONT)
 
     def do_close(self, _zk, name, _args):
         """close: end this session, its ephemeral znodes go"""

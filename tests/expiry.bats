@@ -43,11 +43,12 @@ teardown() { zkfs_umount_all; }
 	zk_expire a
 	wait_until inotify_saw -i b 'DELETE w1'
 	wait_until inotify_saw -i a 'DELETE w1'
-	wait_until inotify_saw -i n DELETE_SELF
+	wait_until inotify_saw -i n ATTRIB # its last name is gone
 	zk_absent /workers/w1
 	absent "$A/workers/w1"
 	run sh 'echo still here >&"$1"' "$fd"
 	exec {fd}>&-
+	wait_until inotify_saw -i n DELETE_SELF
 	assert_failure
 	assert_output --partial 'Stale file handle'
 	zk_absent /workers/w1
@@ -84,6 +85,7 @@ teardown() { zkfs_umount_all; }
 	zkcli create /d/e
 	zkcli create /d/e/f x
 	zkcli create /d/data
+	stays_directory /d/data
 	sh 'cd "$1" && ls -l . e && cat old changed same replaced e/f' "$A/d"
 	inotify_start -i d "$A/d"
 	inotify_start -i e "$A/d/e"
@@ -229,7 +231,7 @@ outstanding() { (($(zkfs_status "$1" outstanding) > 0)); }
 	zkfs_mount a -o timeout=1
 	zk_pause
 	fails_with 'Connection timed out' timeout "$DEADLINE" mkdir "$A/x"
-	fails_with 'Connection timed out' timeout "$DEADLINE" sh 'echo x >"$1"' "$A/f"
+	fails_with 'Connection timed out' timeout "$DEADLINE" bash --norc -c 'echo x >"$1"' bash "$A/f"
 	zk_resume
 	wait_until equals f ls "$A/d/deep/er"
 }

@@ -14,8 +14,10 @@ bool attr_is_dir(const struct places *dirs, const char *path, const struct zstat
 	       places_match(dirs, path);
 }
 
-bool attr_is_system(const struct node *n)
+bool attr_is_system(const struct attr_conf *conf, const struct node *n)
 {
+	if (!conf->has_system)
+		return false;
 	while (n->parent && n->parent->parent)
 		n = n->parent;
 	return n->parent && !strcmp(n->name, "zookeeper");
@@ -45,7 +47,9 @@ static void fill_node(const struct attr_conf *conf, struct inode *i, struct node
 	bool is_dir = i->kind == INODE_NODE && n->is_dir;
 	int64_t mtime = n->stat.mtime;
 
-	fill(conf, st, is_dir, !attr_is_system(n));
+	fill(conf, st, is_dir, !attr_is_system(conf, n));
+	/* While it has a name this must not be 0, or the kernel tells nobody of its end (IN_DELETE_SELF). */
+	st->st_nlink = n->gone ? 0 : 1;
 	if (is_dir && n->children_ms > mtime)
 		mtime = n->children_ms;
 	if (!is_dir)

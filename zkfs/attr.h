@@ -13,6 +13,7 @@ struct attr_conf {
 	gid_t gid;
 	mode_t umask;
 	bool ro;
+	bool has_system; /* the mount's root is the server's: /zookeeper is there */
 	const struct places *dirs;
 };
 
@@ -21,7 +22,7 @@ bool attr_is_dir(const struct places *dirs, const char *path, const struct zstat
 		 bool data_is_null);
 
 /* True for a znode at or below /zookeeper, which is shown read-only. */
-bool attr_is_system(const struct node *n);
+bool attr_is_system(const struct attr_conf *conf, const struct node *n);
 
 /* With the tree lock held. */
 void attr_stat(const struct attr_conf *conf, struct inode *i, struct stat *st);

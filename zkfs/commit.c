@@ -28,6 +28,7 @@ struct commit {
 	int64_t before; /* mzxid before the request: what is found later and is newer may be ours */
 	bool owns;	/* own_begin() was called */
 	bool lost;	/* an answer did not come: it may have happened */
+	int64_t since;	/* monotonic_ms() */
 	struct waiter waiter;
 	struct todo todo;
 	void (*done)(void *arg, int err);
@@ -162,7 +163,7 @@ static void finish_unlock(struct commit *c, int err)
 	struct handle *h = c->h;
 
 	h->committing = false;
-	h->is_broken = err == -EFBIG || (err && h->make != MAKE_NOTHING);
+	h->is_broken = err != 0;
 	handle_count(h);
 	if (!list_empty(&h->waiting)) {
 		struct commit *next = container_of(container_of(h->waiting.next, struct waiter, link),
@@ -474,6 +475,12 @@ static int open_instead(struct commit *c)
 	return 0;
 }
 
+/* How long a call may take. */
+static unsigned int call_timeout_ms(struct zkfs *fs)
+{
+	return fs->opts->timeout_ms ? fs->opts->timeout_ms : session_timeout_ms(fs->s);
+}
+
 static void answered(void *arg, const struct session_reply *reply)
 {
 	struct commit *c = arg;
@@ -492,6 +499,8 @@ static void answered(void *arg, const struct session_reply *reply)
 			tree_unlock(&c->fs->m);
 			return;
 		}
+	} else if (err == -ECONNRESET && monotonic_ms() - c->since > call_timeout_ms(c->fs)) {
+		err = -ETIMEDOUT;
 	} else if ((err == -ESTALE && c->chunk) || (err == -ECONNRESET && !h->sequential)) {
 		c->lost = err == -ECONNRESET;
 		tree_later(&c->fs->m, &c->todo, look, c);
@@ -563,6 +572,7 @@ void commit(struct handle *h, const char *buf, size_t size, off_t off,
 	}
 	c->fs = h->fs;
 	c->h = h;
+	c->since = monotonic_ms();
 	c->has_buf = buf != NULL;
 	c->size = size;
 	c->off = off;

@@ -125,7 +125,7 @@ static void listed(void *arg, const struct session_reply *reply)
 	if (!path)
 		load->err = -ENOMEM;
 	if (!load->err)
-		node_set_stat(load->dir, reply->stat);
+		node_set_children(load->dir, reply->stat);
 	tree_unlock(w->m);
 	for (size_t i = 0; path && !reply->err && i < reply->count; i++)
 		fetch_child(load, path, reply->names[i]);

@@ -196,7 +196,12 @@ static void fs_init(struct zkfs *fs, const struct opts *opts)
 	places(&fs->seq, "seq", opts->seq);
 	places(&fs->ephemeral, "ephemeral", opts->ephemeral);
 	places(&fs->dirs, "dir", opts->dir);
-	fs->attr = (struct attr_conf){ opts->uid, opts->gid, opts->umask, opts->ro, fs->dirs };
+	fs->attr = (struct attr_conf){ .uid = opts->uid,
+				       .gid = opts->gid,
+				       .umask = opts->umask,
+				       .ro = opts->ro,
+				       .has_system = !*opts->chroot,
+				       .dirs = fs->dirs };
 	list_init(&fs->handles);
 	list_init(&fs->jobs);
 	pthread_mutex_init(&fs->jobs_lock, NULL);

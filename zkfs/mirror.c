@@ -471,6 +471,13 @@ void node_set_stat(struct node *n, const struct zstat *stat)
 	n->latest_czxid = n->stat.czxid;
 }
 
+void node_set_children(struct node *n, const struct zstat *stat)
+{
+	n->stat.pzxid = stat->pzxid;
+	n->stat.cversion = stat->cversion;
+	n->stat.num_children = stat->num_children;
+}
+
 void node_set_state(struct node *n, const struct zstat *stat, struct blob *data)
 {
 	if (n->stat.czxid == stat->czxid && n->stat.mzxid > stat->mzxid) {

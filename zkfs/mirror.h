@@ -166,6 +166,8 @@ int node_move(struct mirror *m, struct node *n, struct node *dir, const char *na
 int node_insert(struct mirror *m, struct node *n);
 /* Takes over a Stat unless it is older than the one that is shown. */
 void node_set_stat(struct node *n, const struct zstat *stat);
+/* Takes over what a listing's Stat says of the list of children, and nothing of the data, which have not been fetched. */
+void node_set_children(struct node *n, const struct zstat *stat);
 /* Notes the newest zxid that a Stat shows. */
 void mirror_saw(struct mirror *m, const struct zstat *stat);
 /* Likewise, with the data of that version; takes the reference of @data. */

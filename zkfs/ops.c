@@ -165,6 +165,8 @@ void job_fail(struct job *job, int err)
 {
 	fuse_req_t req = job_take(job);
 
+	if (err == -ECONNRESET)
+		err = -EIO; /* whether it has happened is not known */
 	if (req)
 		fuse_reply_err(req, -err);
 	job_free(job);
@@ -289,5 +291,5 @@ int refuse_write(struct zkfs *fs, const struct node *n)
 {
 	if (fs->opts->ro)
 		return -EROFS;
-	return n && attr_is_system(n) ? -EROFS : 0;
+	return n && attr_is_system(&fs->attr, n) ? -EROFS : 0;
 }

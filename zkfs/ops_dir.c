@@ -425,7 +425,8 @@ static struct job *name_job(fuse_req_t req, fuse_ino_t parent, const char *name)
 	struct job *job;
 	int err = dir && pi->kind == INODE_NODE ? refuse_write(fs, dir) : -EPERM;
 
-	if (!err && !dir->parent && (!strcmp(name, "zookeeper") || !strcmp(name, ".zkfs")))
+	if (!err && !dir->parent &&
+	    ((fs->attr.has_system && !strcmp(name, "zookeeper")) || !strcmp(name, ".zkfs")))
 		err = -EPERM;
 	if (!err)
 		err = !strcmp(name, ".data") ? 0 : name_znode(name, !dir->parent, znode);
@@ -711,20 +712,36 @@ void op_rmdir(fuse_req_t req, fuse_ino_t parent, const char *name)
 
 /* ---- rename ---- */
 
+static void moved_stat(void *arg, const struct session_reply *reply)
+{
+	struct job *job = arg;
+	struct zkfs *fs = job->fs;
+
+	tree_lock(&fs->m);
+	if (!reply->err && job->node->is_shown) {
+		job->node->stat.czxid = reply->stat->czxid;
+		node_set_stat(job->node, reply->stat);
+	}
+	tree_unlock(&fs->m);
+	job_fail(job, 0);
+}
+
+/* The reply has no Stat for a create: it is fetched. */
 static void renamed(void *arg, const struct session_reply *reply)
 {
 	struct job *job = arg;
 	struct zkfs *fs = job->fs;
-	int err = reply->err;
 
 	tree_lock(&fs->m);
-	if (!err)
-		own_moved(&fs->w, job->node, job->dir2, job->name2, &reply->stat[0]);
+	if (!reply->err)
+		own_moved(&fs->w, job->node, job->dir2, job->name2);
 	own_end(&fs->w, job->path);
 	own_end(&fs->w, job->path2);
 	tree_unlock(&fs->m);
-	/* Who changed either name between look-up and rename makes the kernel look again. */
-	job_fail(job, err);
+	if (reply->err)
+		job_fail(job, reply->err);
+	else
+		session_exists(fs->s, job->path2, moved_stat, job);
 }
 
 /* What is there is moved with its data and versions as they are shown; anything else is found out by the server. */

@@ -213,6 +213,7 @@ void op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 	struct inode *i = inode_of(fs, ino);
 	struct node *n = inode_node(i);
 	struct job *job;
+	bool is_over; /* without a session nobody knows what the file holds by now */
 	int err;
 
 	if (injected_open(req, i, fi))
@@ -221,7 +222,13 @@ void op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 		open_ctl(req, fs, i, fi);
 		return;
 	}
-	err = !n ? -ENOENT : wants_write(fi->flags) ? refuse_write(fs, n) : 0;
+	tree_lock(&fs->m);
+	is_over = !fs->w.session_id;
+	tree_unlock(&fs->m);
+	err = !n		       ? -ENOENT
+	      : is_over		       ? -ETIMEDOUT
+	      : wants_write(fi->flags) ? refuse_write(fs, n)
+				       : 0;
 	if (!err && i->kind == INODE_NODE && n->is_dir)
 		err = -EISDIR;
 	if (err) {

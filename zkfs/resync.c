@@ -225,7 +225,7 @@ static void compare_children(struct watch *w, struct node *dir, const char *path
 {
 	uint64_t last = dir->next_cookie;
 
-	node_set_stat(dir, reply->stat);
+	node_set_children(dir, reply->stat);
 	/* Marks what the server lists; what has no mark and no news of its own is gone. */
 	for (size_t i = 0; i < reply->count; i++) {
 		struct dentry *d = dentry_find(dir, reply->names[i]);

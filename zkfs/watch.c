@@ -751,13 +751,13 @@ void own_changed(struct watch *w, struct node *n, const struct zstat *stat, stru
 	drop_echo(w, echo);
 }
 
-void own_moved(struct watch *w, struct node *n, struct node *dir, const char *name,
-	       const struct zstat *stat)
+void own_moved(struct watch *w, struct node *n, struct node *dir, const char *name)
 {
 	struct dentry *from = dentry_find(n->parent, n->name), *to = dentry_make(dir, name);
 	struct item *gone = find_echo(from, ITEM_DELETE);
 	struct item *made = find_echo(to, ITEM_CREATE), *set = find_echo(to, ITEM_CHANGE);
 	struct node *over = to ? to->shown : NULL;
+	int32_t version = over ? over->stat.version + 1 : 0;
 
 	node_ref(n);
 	if (over) {
@@ -768,11 +768,8 @@ void own_moved(struct watch *w, struct node *n, struct node *dir, const char *na
 	}
 	if (from && from->latest == n)
 		dentry_set_latest(w->m, from, NULL);
-	if (!node_move(w->m, n, dir, name)) {
-		n->stat = *stat;
-		n->latest_mzxid = stat->mzxid;
-		n->latest_czxid = stat->czxid;
-	}
+	node_move(w->m, n, dir, name);
+	n->stat.version = version;
 	drop_echo(w, gone);
 	drop_echo(w, made ? made : set);
 	node_unref(w->m, n);

@@ -62,9 +62,8 @@ struct node *own_sequential(struct watch *w, struct node *dir, const char *name,
 			    struct inode *placeholder, const struct zstat *stat, struct blob *data);
 void own_deleted(struct watch *w, struct node *dir, const char *name);
 void own_changed(struct watch *w, struct node *n, const struct zstat *stat, struct blob *data);
-/* A rename from @n's name to @name in @dir has been carried out. */
-void own_moved(struct watch *w, struct node *n, struct node *dir, const char *name,
-	       const struct zstat *stat);
+/* A rename from @n's name to @name in @dir has been carried out; its Stat, but for the times, is unknown. */
+void own_moved(struct watch *w, struct node *n, struct node *dir, const char *name);
 
 /* A reply to get or exists for a znode that is not known yet: a node for it, shown; NULL: no memory, or better not. */
 struct node *watch_found(struct watch *w, struct node *dir, const char *name,
