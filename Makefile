@@ -86,6 +86,7 @@ $(BUILD)/flags: FORCE | packages
 
 SAN_ENV = ASAN_OPTIONS=halt_on_error=1:exitcode=99:detect_stack_use_after_return=1 \
 	UBSAN_OPTIONS=halt_on_error=1:exitcode=99:print_stacktrace=1 \
+	LSAN_OPTIONS=suppressions=$(CURDIR)/tests/lsan.supp:print_suppressions=0 \
 	TSAN_OPTIONS=halt_on_error=1:exitcode=99:second_deadlock_stack=1
 TEST_ENV = ZKFS='$(CURDIR)/$(BUILD)/zkfs' WORKERS_SH='$(CURDIR)/workers-sh' $(if $(SAN),$(SAN_ENV) SAN='$(SAN)')
 

@@ -6,7 +6,8 @@
  *   opts.c       command line and mount options
  *   ops.c        table of the FUSE operations; requests that are answered later
  *   ops_dir.c    names: look-up, listing, making, removing, renaming
- *   ops_file.c   contents of files
+ *   ops_open.c   opening and making files
+ *   ops_file.c   reading, writing, the last close
  *   ops_attr.c   stat, access, extended attributes
  *   commit.c     what an open file holds -> one ZooKeeper request
  *   ctl.c        .zkfs/
