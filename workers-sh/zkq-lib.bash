@@ -3,8 +3,8 @@
 #
 # zkq-lib.bash - what the zkq-* scripts share
 #
-# The scripts go to the root of the mount, so every path in them is the znode's own without its
-# first slash: tasks/task-0000000042/status is /tasks/task-0000000042/status.
+# $root is where the tree is mounted. No script makes it its working directory, or it would keep
+# the file system from being unmounted while it waits.
 #
 # Each waits in one place, the read in next_event, on the output of one long-lived inotifywait.
 # The rule is everywhere the same: subscribe, list when the line "Watches established." comes,
@@ -38,8 +38,8 @@ if command -v setpriv >/dev/null; then
 	mortal=(setpriv --pdeathsig KILL --)
 fi
 
-# enter_mount: goes to the root of ZKFS_MOUNT, or of the only mounted zkfs.
-enter_mount() {
+# find_mount: sets root, to ZKFS_MOUNT or to the only mounted zkfs.
+find_mount() {
 	local mount=${ZKFS_MOUNT-} dir type
 	if [[ ! $mount ]]; then
 		while read -r _ dir type _; do
@@ -49,14 +49,22 @@ enter_mount() {
 		done </proc/mounts
 		[[ $mount ]] || die "no zkfs is mounted"
 	fi
-	cd -- "$mount" || exit "${exit_trouble:-1}"
+	[[ $mount == /* ]] || mount=$PWD/$mount
+	[[ -d $mount ]] || die "$mount is not a directory that can be used"
+	root=${mount%/}
 }
 
 # watch EVENTS DIR...: starts the inotifywait that next_event reads, in place of the one before.
+# DIR is below root, or absolute.
 watch() {
+	local dir dirs=()
+	for dir in "${@:2}"; do
+		[[ $dir == /* ]] || dir=$root/$dir
+		dirs+=("$dir")
+	done
 	unwatch
 	exec {watch_fd}< <(exec "${mortal[@]}" inotifywait -m -e "$1,q_overflow,unmount" \
-		--format '%e %w%f' -- "${@:2}" 2>&1 9>&-)
+		--format '%e %w%f' -- "${dirs[@]}" 2>&1 9>&-)
 	watch_pid=$!
 	watch_part=''
 }
@@ -69,7 +77,7 @@ unwatch() {
 }
 
 # next_event: waits for one line and leaves it in event and path.
-#   CREATE,ISDIR tasks/task-0000000042   and so on: as inotifywait gives it
+#   CREATE,ISDIR tasks/task-0000000042   and so on: as inotifywait gives it, but below root
 #   ESTABLISHED                          the watch stands, or lost lines: list now
 #   GONE                                 inotifywait is not there any more: watch anew
 next_event() { next_event_within ''; }
@@ -95,6 +103,7 @@ next_event_within() {
 		return 0
 	fi
 	event=${line%% *} path=${line#* }
+	path=${path#"$root/"}
 	case $line in
 	'Watches established.') event=ESTABLISHED path='' watch_failed=0 ;;
 	Q_OVERFLOW*) event=ESTABLISHED path='' ;;
@@ -105,8 +114,8 @@ next_event_within() {
 }
 watch_failed=0 watch_said=''
 
-# more_events: is another line there already?
-more_events() { read -r -t 0 -u "$watch_fd"; }
+# more_events: is another line there already? (After the last one the end of the pipe is.)
+more_events() { [[ $event != GONE ]] && read -r -t 0 -u "$watch_fd"; }
 
 # take FILE: creates it as descriptor 9, and fails when it is there: of all processes in the
 # cluster that try, one succeeds.
@@ -129,7 +138,9 @@ is_mine() {
 }
 
 # persist COMMAND...: runs it till it succeeds. A failure that took long was the mount waiting
-# for a server: try again. Three quick ones in a row are no matter of time: returns 1.
+# for a server: try again. A quick one may mean that somebody was faster, and this mount shows
+# it a moment later: bring it up to date, try again. Many of them are no matter of time:
+# returns 1.
 persist() {
 	local quick=0 from to
 	while :; do
@@ -137,9 +148,12 @@ persist() {
 		"$@" && return
 		now to
 		((quick = to - from < 500000 ? quick + 1 : 0))
-		((quick < 3)) || return 1
+		((quick < 10)) || return 1
+		sync -- "$root" 2>/dev/null || :
 	done
 }
+
+make_dirs() { persist mkdir -p -- "$@" 2>/dev/null || die "can't make $*"; }
 
 # task_name ARG: task-0000000042 of /tasks/task-0000000042 and the like, in the variable task.
 task_name() {
@@ -148,20 +162,22 @@ task_name() {
 	is_task "$task" || die "$1 is not the name of a task"
 }
 
-# task_worn TASK MAX: has it been begun MAX times, and never ended? Call it with the owner taken.
-# Then this gives it the status that says so. Says in the variable attempts what it found.
+# task_worn TASK MAX: has it been begun MAX times, and never ended? Sets attempts.
 task_worn() {
 	attempts=0
-	{ read -r attempts <"tasks/$1/attempts"; } 2>/dev/null || :
+	[[ ! -e $root/tasks/$1/status ]] || return 1
+	{ read -r attempts <"$root/tasks/$1/attempts"; } 2>/dev/null || :
 	is_number "$attempts" || attempts=0
-	((attempts >= $2)) || return 1
-	[[ -e tasks/$1/status ]] || echo "failed: lost $attempts workers" >"tasks/$1/status"
+	((attempts >= $2))
 }
+
+# task_give_up TASK: the status of one that is worn. Only with its owner file taken.
+task_give_up() { echo "failed: lost $attempts workers" >"$root/tasks/$1/status"; }
 
 # task_remove TASK: removes it, and the data first, because a task without data is none: so
 # nobody who looks at it half removed will take it for one that waits.
 task_remove() {
-	rm -rf -- "tasks/$1/.data" "tasks/$1" 2>/dev/null || [[ ! -d tasks/$1 ]]
+	rm -rf -- "$root/tasks/$1/.data" "$root/tasks/$1" 2>/dev/null || [[ ! -d $root/tasks/$1 ]]
 }
 
 # task_end TASK: waits for the task's status, prints the result, removes the task, and returns
@@ -173,17 +189,17 @@ task_end() {
 		next_event
 		case $event in
 		GONE | DELETE_SELF)
-			[[ -d tasks/$1 ]] || die "$1 was removed"
+			[[ -d $root/tasks/$1 ]] || die "$1 was removed"
 			[[ $event != GONE ]] || watch create,modify,moved_to,delete,delete_self "tasks/$1"
 			;;
 		ESTABLISHED | *)
 			[[ $event == ESTABLISHED || $path == */status ]] || continue
-			{ read -r status <"tasks/$1/status"; } 2>/dev/null || :
+			{ read -r status <"$root/tasks/$1/status"; } 2>/dev/null || :
 			[[ ! $status ]] || break
 			;;
 		esac
 	done
-	[[ ! -s tasks/$1/result ]] || cat -- "tasks/$1/result" || die "the result of $1 can't be read"
+	[[ ! -s $root/tasks/$1/result ]] || cat -- "$root/tasks/$1/result" || die "the result of $1 can't be read"
 	# Its worker is about to let go of the owner file: that may get in the way of the first try.
 	until task_remove "$1"; do
 		next_event

@@ -191,7 +191,8 @@ static struct blob *new_image(struct commit *c)
 		return NULL;
 	b->refs = 1;
 	b->len = end;
-	memcpy(b->bytes, base, len);
+	if (len)
+		memcpy(b->bytes, base, len);
 	memset(b->bytes + len, 0, end - len);
 	if (c->has_buf)
 		memcpy(b->bytes + off, c->buf, c->size);

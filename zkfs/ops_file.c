@@ -46,7 +46,7 @@ void op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct fuse
 		}
 		if (h->has_image && !h->append) {
 			copy = malloc(h->len + 1);
-			if (copy)
+			if (copy && h->len)
 				memcpy(copy, h->image, h->len);
 			bytes = copy;
 			len = copy ? h->len : 0;
