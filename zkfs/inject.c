@@ -872,22 +872,39 @@ void inject_end(struct inject *in)
 	pthread_mutex_unlock(&in->notices_lock);
 }
 
-void inject_free(struct inject *in)
+void inject_stop(struct inject *in)
 {
-	if (!in)
-		return;
 	inject_end(in);
 	if (in->has_monitor) {
 		if (write(in->wake[1], "", 1) != 1)
 			log_warn("cannot wake the monitor: %s", strerror(errno));
 		pthread_join(in->monitor, NULL);
 	}
-	for (unsigned int i = 0; i < in->n_injectors; i++) {
+	for (unsigned int i = 0; i < in->n_injectors; i++)
 		pthread_join(in->injectors[i]->thread, NULL);
-		free(in->injectors[i]);
-	}
 	if (in->has_notifier)
 		pthread_join(in->notifier, NULL);
+}
+
+void inject_free(struct inject *in)
+{
+	if (!in)
+		return;
+	for (struct list *l = in->m->all.next; l != &in->m->all; l = l->next) {
+		struct node *dir = container_of(l, struct node, all);
+
+		while (!list_empty(&dir->queue)) {
+			struct item *item = container_of(dir->queue.next, struct item, link);
+
+			list_remove(&item->link);
+			blob_unref(item->data);
+			free(item->name);
+			free(item->path);
+			free(item);
+		}
+	}
+	for (unsigned int i = 0; i < in->n_injectors; i++)
+		free(in->injectors[i]);
 	if (in->wake[0] >= 0) {
 		close(in->wake[0]);
 		close(in->wake[1]);

@@ -56,6 +56,8 @@ bool inject_is_apart(const struct inject *in);
 /* No further change is begun. Then the mount may be closed, so that whoever waits in it gets an error. */
 void inject_end(struct inject *in);
 /* Waits for the threads. */
+void inject_stop(struct inject *in);
+/* Frees the changes that wait, too: when nothing of the session can come any more. */
 void inject_free(struct inject *in);
 
 /* ---- with the tree lock held ---- */

@@ -406,8 +406,7 @@ static int run(const struct opts *opts)
 	inject_end(fs->in);
 	/* Closes /dev/fuse: whoever still waits for an answer, an injector too, gets an error. */
 	fuse_session_unmount(fs->se);
-	inject_free(fs->in);
-	fs->in = NULL;
+	inject_stop(fs->in);
 no_mount:
 	fuse_remove_signal_handlers(fs->se);
 no_fuse:
@@ -417,6 +416,7 @@ no_fuse:
 no_session:
 	inject_free(fs->in);
 	fs_fini(fs);
+	fuse_opt_free_args(&args);
 	free(fs);
 	return ret;
 }

@@ -90,6 +90,8 @@ int mirror_init(struct mirror *m)
 {
 	pthread_mutex_init(&m->lock, NULL);
 	list_init(&m->todo);
+	list_init(&m->all);
+	list_init(&m->inodes);
 	m->generation = 0;
 	m->nodes = 0;
 	m->last_zxid = 0;
@@ -107,10 +109,40 @@ int mirror_init(struct mirror *m)
 
 static void drop_children(struct mirror *m, struct node *dir);
 
+static void node_free(struct mirror *m, struct node *n)
+{
+	list_remove(&n->all);
+	blob_unref(n->data);
+	free(n->buckets);
+	free(n->order);
+	free(n->name);
+	free(n);
+	m->nodes--;
+}
+
 void mirror_fini(struct mirror *m)
 {
-	drop_children(m, m->root);
-	node_unref(m, m->root);
+	while (!list_empty(&m->inodes)) {
+		struct inode *i = container_of(m->inodes.next, struct inode, extra);
+
+		list_remove(&i->extra);
+		free(i->link);
+		free(i);
+	}
+	while (!list_empty(&m->all)) {
+		struct node *n = container_of(m->all.next, struct node, all);
+
+		for (size_t i = 0; i < n->n_buckets; i++) {
+			while (n->buckets[i]) {
+				struct dentry *d = n->buckets[i];
+
+				n->buckets[i] = d->next;
+				free(d->name);
+				free(d);
+			}
+		}
+		node_free(m, n);
+	}
 	pthread_mutex_destroy(&m->lock);
 }
 
@@ -134,6 +166,7 @@ struct node *node_new(struct mirror *m, struct node *parent, const char *name)
 	list_init(&n->waiters);
 	list_init(&n->queue);
 	list_init(&n->run);
+	list_append(&m->all, &n->all);
 	m->nodes++;
 	return n;
 }
@@ -150,12 +183,7 @@ void node_unref(struct mirror *m, struct node *n)
 		struct node *parent = n->parent;
 
 		drop_children(m, n);
-		blob_unref(n->data);
-		free(n->buckets);
-		free(n->order);
-		free(n->name);
-		free(n);
-		m->nodes--;
+		node_free(m, n);
 		n = parent;
 	}
 }
@@ -578,6 +606,7 @@ struct inode *inode_new(struct mirror *m, enum inode_kind kind, bool is_dir)
 	i->generation = ++m->generation;
 	i->ino = i->generation | 1ULL << 62;
 	i->time_ms = now_ms();
+	list_append(&m->inodes, &i->extra);
 	return i;
 }
 
@@ -604,6 +633,7 @@ void inode_forget(struct mirror *m, struct inode *i, uint64_t nlookup)
 		node_known_put(m, n);
 		node_unref(m, n);
 	} else if (i->kind != INODE_CTL) {
+		list_remove(&i->extra);
 		free(i->link);
 		free(i);
 	}

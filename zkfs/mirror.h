@@ -33,9 +33,10 @@ struct inode {
 		INODE_LINK,	   /* task-@tag: a symbolic link */
 		INODE_PLACEHOLDER, /* task-: the typed name of a sequential znode */
 	} kind;
-	bool is_dir;	  /* PLACEHOLDER, CTL */
-	uint64_t nlookup; /* how often the kernel was given it, less what it forgot */
-	uint64_t ino;	  /* st_ino */
+	bool is_dir;	   /* PLACEHOLDER, CTL */
+	uint64_t nlookup;  /* how often the kernel was given it, less what it forgot */
+	uint64_t ino;	   /* st_ino */
+	struct list extra; /* LINK, PLACEHOLDER: in mirror.inodes */
 	uint64_t generation;
 	int64_t time_ms; /* PLACEHOLDER, LINK, CTL: all its times */
 	char *link;	 /* LINK: where to */
@@ -61,6 +62,7 @@ struct slot {
 /* All fields are guarded by the tree lock. */
 struct node {
 	struct inode inode, data_inode;
+	struct list all; /* in mirror.all */
 	int refs;
 	unsigned int known; /* kernel look-ups of it, handles, waiting changes in it, known children */
 	struct node *parent; /* holds a reference; NULL: the root */
@@ -114,6 +116,8 @@ struct mirror {
 	pthread_mutex_t lock; /* the tree lock */
 	struct node *root;
 	struct list todo;
+	struct list all;    /* struct node.all: what the kernel never forgets is freed at the end */
+	struct list inodes; /* struct inode.extra: likewise */
 	uint64_t generation;
 	uint64_t nodes;
 	int64_t last_zxid; /* newest that any Stat has shown */
@@ -126,6 +130,7 @@ struct mirror {
 
 /* -ENOMEM */
 int mirror_init(struct mirror *m);
+/* Frees every node and inode, whoever refers to it. */
 void mirror_fini(struct mirror *m);
 
 void tree_lock(struct mirror *m);

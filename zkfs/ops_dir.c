@@ -55,7 +55,7 @@ static struct inode *tag_link(struct zkfs *fs, struct node *dir, const char *nam
 	if (i) {
 		i->link = strdup(target);
 		if (!i->link) {
-			free(i);
+			inode_forget(&fs->m, i, 0);
 			return NULL;
 		}
 	}
