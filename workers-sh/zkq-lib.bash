@@ -38,9 +38,10 @@ if command -v setpriv >/dev/null; then
 	mortal=(setpriv --pdeathsig KILL --)
 fi
 
-# find_mount: sets root, to ZKFS_MOUNT or to the only mounted zkfs.
+# find_mount: sets root, to ZKFS_MOUNT or to the only mounted zkfs, and pulse, to its session
+# timeout in microseconds (to nothing where an ordinary directory plays the mount).
 find_mount() {
-	local mount=${ZKFS_MOUNT-} dir type
+	local mount=${ZKFS_MOUNT-} dir type key value
 	if [[ ! $mount ]]; then
 		while read -r _ dir type _; do
 			[[ $type == fuse.zkfs ]] || continue
@@ -51,7 +52,16 @@ find_mount() {
 	fi
 	[[ $mount == /* ]] || mount=$PWD/$mount
 	[[ -d $mount ]] || die "$mount is not a directory that can be used"
-	root=${mount%/}
+	root=${mount%/} pulse=''
+	[[ -e $root/.zkfs/status ]] || return 0
+	while read -r key value; do
+		[[ $key != timeout ]] || ! is_number "$value" || pulse=$((value * 1000000))
+	done <"$root/.zkfs/status"
+}
+
+# A zkfs that was killed tells nobody, so all that waits looks after it now and then.
+look_after_mount() {
+	{ read -r _ <"$root/.zkfs/status"; } 2>/dev/null || die "the mount is dead"
 }
 
 # watch EVENTS DIR...: starts the inotifywait that next_event reads, in place of the one before.
@@ -80,7 +90,11 @@ unwatch() {
 #   CREATE,ISDIR tasks/task-0000000042   and so on: as inotifywait gives it, but below root
 #   ESTABLISHED                          the watch stands, or lost lines: list now
 #   GONE                                 inotifywait is not there any more: watch anew
-next_event() { next_event_within ''; }
+next_event() {
+	until next_event_within "$pulse"; do
+		look_after_mount
+	done
+}
 
 # next_event_within MICROSECONDS: returns 1 when the time was over first.
 next_event_within() {

@@ -360,14 +360,15 @@ static void commit_all(struct zkfs *fs)
 static int run(const struct opts *opts)
 {
 	struct fuse_args args = FUSE_ARGS_INIT(opts->fuse_argc, opts->fuse_argv);
-	struct zkfs *fs = malloc(sizeof(*fs));
+	struct zkfs *fs;
 	char why[512] = "";
 	sigset_t all;
 	int to = -1, ret = 1;
 
+	check_mountpoint(opts);
+	fs = malloc(sizeof(*fs));
 	if (!fs)
 		die("no memory");
-	check_mountpoint(opts);
 	fs_init(fs, opts);
 	if (!opts->foreground) {
 		to = daemonize();
