@@ -194,29 +194,30 @@ task_remove() {
 	rm -rf -- "$root/tasks/$1/.data" "$root/tasks/$1" 2>/dev/null || [[ ! -d $root/tasks/$1 ]]
 }
 
+watch_task() { watch create,modify,moved_to,delete,delete_self "tasks/$1"; }
+
 # task_end TASK: waits for the task's status, prints the result, removes the task, and returns
 # the exit status that stands for its status.
 task_end() {
-	local status=''
-	watch create,modify,moved_to,delete,delete_self "tasks/$1"
-	while :; do
+	local dir=$root/tasks/$1 status=''
+	watch_task "$1"
+	while [[ ! $status ]]; do
 		next_event
-		case $event in
-		GONE | DELETE_SELF)
-			[[ -d $root/tasks/$1 ]] || die "$1 was removed"
-			[[ $event != GONE ]] || watch create,modify,moved_to,delete,delete_self "tasks/$1"
+		case $event:$path in
+		GONE:* | DELETE_SELF:*)
+			[[ -d $dir ]] || die "$1 was removed"
+			[[ $event != GONE ]] || watch_task "$1"
 			;;
-		ESTABLISHED | *)
-			[[ $event == ESTABLISHED || $path == */status ]] || continue
-			{ read -r status <"$root/tasks/$1/status"; } 2>/dev/null || :
-			[[ ! $status ]] || break
+		ESTABLISHED:* | *:tasks/*/status)
+			{ read -r status <"$dir/status"; } 2>/dev/null || :
 			;;
 		esac
 	done
-	[[ ! -s $root/tasks/$1/result ]] || cat -- "$root/tasks/$1/result" || die "the result of $1 can't be read"
-	# Its worker is about to let go of the owner file: that may get in the way of the first try.
+	[[ ! -s $dir/result ]] || cat -- "$dir/result" || die "the result of $1 can't be read"
+	# Its worker is about to let go of the owner file, and that may get in the way of the first try.
 	until task_remove "$1"; do
 		next_event
+		[[ $event != GONE ]] || watch_task "$1"
 	done
 	unwatch
 	case $status in
