@@ -174,8 +174,8 @@ clean:
 # Packages of Debian 12 and later
 
 BUILD_PACKAGES = gcc libc6-dev make pkg-config libfuse3-dev libzookeeper-mt-dev
-RUN_PACKAGES = fuse3 inotify-tools attr zookeeper default-jre-headless
-TEST_PACKAGES = bats bats-support bats-assert python3-kazoo socat strace procps rsync
+RUN_PACKAGES = fuse3 procps inotify-tools attr zookeeper default-jre-headless
+TEST_PACKAGES = bats bats-support bats-assert python3-kazoo socat strace rsync
 LINT_PACKAGES = clang-tidy clang-format shellcheck shfmt mandoc
 
 goals = $(or $(MAKECMDGOALS),all)

@@ -17,10 +17,11 @@ teardown() { zkfs_umount_all; }
 
 # on_event DIR COUNT SCRIPT: for each event that tells of a change, SCRIPT with $event and $name, until it has
 # counted COUNT with `((++n))`; ready once DIR.ready is there
+# (modify is asked for since the kernel merges an event with an equal one before it that nobody has read yet)
 on_event() {
 	# shellcheck disable=SC2016 # expanded by that shell
 	spawn bash --norc -c 'cd "$1" || exit
-		exec 3< <(exec inotifywait -m -e create,close_write,delete --format "%e %f" . 2>&1)
+		exec 3< <(exec inotifywait -m -e create,modify,close_write,delete --format "%e %f" . 2>&1)
 		watcher=$!
 		trap "kill $watcher" EXIT
 		until [[ $line == Watches* ]]; do read -r -u 3 line || exit 1; done
