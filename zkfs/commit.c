@@ -176,7 +176,7 @@ static void finish_unlock(struct commit *c, int err)
 }
 
 /* The handle's image, with the commit's bytes written into it. NULL: no memory. */
-static struct blob *new_image(struct commit *c)
+static struct blob *new_image(struct commit *c, int *err)
 {
 	struct handle *h = c->h;
 	const char *base = h->has_image ? h->image : h->snapshot ? h->snapshot->bytes : "";
@@ -186,6 +186,10 @@ static struct blob *new_image(struct commit *c)
 
 	if (c->has_buf && off + c->size > end)
 		end = off + c->size;
+	if (end > commit_limit(c->fs, c->path, false)) {
+		*err = -EFBIG;
+		return NULL;
+	}
 	b = malloc(sizeof(*b) + end);
 	if (!b)
 		return NULL;
@@ -265,6 +269,7 @@ static void join(struct commit *c)
 static int prepare(struct commit *c)
 {
 	struct handle *h = c->h;
+	int err = -ENOMEM;
 
 	if (h->stale || (h->n && h->n->gone && !h->n->fresh))
 		return -ESTALE;
@@ -286,11 +291,11 @@ static int prepare(struct commit *c)
 		c->content = append_to(h->n->data, c->chunk);
 		c->version = h->n->stat.version;
 	} else {
-		c->content = new_image(c);
+		c->content = new_image(c, &err);
 		c->version = h->truncated ? -1 : h->version;
 	}
 	if (!c->content)
-		return -ENOMEM;
+		return err;
 	if (c->content->len > commit_limit(c->fs, c->path, h->make != MAKE_NOTHING))
 		return -EFBIG;
 	if (h->n)
@@ -531,7 +536,7 @@ static void start(struct commit *c)
 	}
 	if (!c->has_buf && !handle_is_pending(h)) {
 		h->committing = true;
-		finish_unlock(c, 0);
+		finish_unlock(c, h->is_broken ? -EIO : 0);
 		return;
 	}
 	h->committing = true;

@@ -162,6 +162,9 @@ size_t commit_limit(struct zkfs *fs, const char *path, bool create);
  */
 void settle_node(struct job *job, bool all, void (*next)(struct job *job));
 
+/* The ephemeral znode of job->h goes, as at its last close; frees @job. */
+void end_ephemeral(struct job *job);
+
 /* ---- the operations ---- */
 
 void op_lookup(fuse_req_t req, fuse_ino_t parent, const char *name);

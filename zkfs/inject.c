@@ -149,6 +149,7 @@ static struct item *item_new(struct inject *in, struct node *dir, const char *sh
 	}
 	list_init(&item->link);
 	list_init(&item->of_entry);
+	list_init(&item->of_own);
 	list_init(&item->todo.link);
 	item->type = type;
 	item->mirror = in->m;
@@ -180,6 +181,7 @@ static void unqueue(struct inject *in, struct item *item)
 
 	list_remove(&item->link);
 	list_remove(&item->of_entry);
+	list_remove(&item->of_own);
 	in->queued--;
 	if (item->entry) {
 		struct dentry *d = item->entry;
@@ -278,6 +280,11 @@ void inject_drop(struct inject *in, struct item *item)
 	if (item->state == ITEM_DROPPED)
 		return;
 	item->state = ITEM_DROPPED;
+	if (item->type == ITEM_CREATE && item->target == ITEM_NODE && !item->node->is_shown) {
+		/* It never will be: what waits in it need not. */
+		item->node->gone = true;
+		inject_kick(in, item->node);
+	}
 	unqueue(in, item);
 	if (!item->is_asked)
 		inject_free_item(in, item);
@@ -361,6 +368,14 @@ int inject_commit(struct inject *in, struct item *item)
 	return err;
 }
 
+/* The kernel has been shown a newer one already: made here, after this one had come and gone. */
+static bool is_superseded(const struct item *item)
+{
+	const struct dentry *d = item->entry;
+
+	return d && d->shown && d->shown != item->node && d->shown == d->latest;
+}
+
 /* Nothing to tell: somebody else has told it, or what it tells of has gone. */
 static bool is_outdated(struct item *item)
 {
@@ -384,7 +399,7 @@ static bool is_outdated(struct item *item)
 	}
 	switch (item->type) {
 	case ITEM_CREATE:
-		return n->gone || (n->is_shown && n->told);
+		return n->gone || (n->is_shown && n->told) || is_superseded(item);
 	case ITEM_CHANGE:
 		return n->gone;
 	case ITEM_DELETE:
@@ -590,6 +605,10 @@ static int carry_out(struct inject *in, struct order *o, int root)
 		if (o->inode)
 			invalidate(in, (uint64_t)(uintptr_t)o->inode, NULL);
 		fd = openat(dir, o->name, O_WRONLY | O_CLOEXEC | O_NOFOLLOW);
+		if (fd < 0 && errno == ENOENT) {
+			invalidate(in, o->parent_id, o->name);
+			fd = openat(dir, o->name, O_WRONLY | O_CLOEXEC | O_NOFOLLOW);
+		}
 		if (fd < 0) {
 			ret = -1;
 			break;

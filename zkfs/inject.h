@@ -16,6 +16,7 @@ struct fuse_session;
 struct item {
 	struct list link;     /* in dir->queue */
 	struct list of_entry; /* in entry->items */
+	struct list of_own;   /* MAYBE_OWN: in watch.maybe */
 	enum item_type { ITEM_CREATE, ITEM_CHANGE, ITEM_DELETE } type;
 	enum item_target {
 		ITEM_NODE, /* the znode */

@@ -40,8 +40,7 @@ static void load_put(struct load *load)
 		resync_dir(w, dir);
 	}
 	/* Nobody may know it any more: the last one to go did not unload it. */
-	node_known_get(w->m, dir);
-	node_known_put(w->m, dir);
+	node_unload(w->m, dir);
 	node_unref(w->m, dir);
 	free(load);
 }

@@ -225,14 +225,19 @@ void node_known_put(struct mirror *m, struct node *n)
 	while (n && !--n->known) {
 		struct node *parent = n->parent;
 
-		if (n->load == NODE_LOADED && n->n_entries) {
-			n->load = NODE_UNLOADED;
-			node_ref(n);
-			drop_children(m, n);
-			node_unref(m, n);
-		}
+		node_unload(m, n);
 		n = parent;
 	}
+}
+
+void node_unload(struct mirror *m, struct node *n)
+{
+	if (n->known || n->load == NODE_LOADING || !n->n_entries)
+		return;
+	n->load = NODE_UNLOADED;
+	node_ref(n);
+	drop_children(m, n);
+	node_unref(m, n);
 }
 
 static uint32_t hash_name(const char *name)

@@ -149,6 +149,8 @@ void node_unref(struct mirror *m, struct node *n);
 /* The kernel, a handle or a waiting change uses @n: keeps it and its parents loaded. */
 void node_known_get(struct mirror *m, struct node *n);
 void node_known_put(struct mirror *m, struct node *n);
+/* Forgets the children of a directory that nobody knows. */
+void node_unload(struct mirror *m, struct node *n);
 
 /* NULL when there is none; _make: NULL when there is no memory. */
 struct dentry *dentry_find(struct node *dir, const char *name);

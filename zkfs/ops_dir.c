@@ -81,8 +81,8 @@ static void found(struct job *job, const struct session_reply *reply, bool unrea
 		return;
 	}
 	tree_lock(&fs->m);
-	if (!reply->err)
-		watch_found(&fs->w, job->dir, job->name, reply, unreadable);
+	if (!reply->err && !watch_found(&fs->w, job->dir, job->name, reply, unreadable))
+		watch_found_pending(&fs->w, job->dir, job->name, reply, unreadable);
 	d = dentry_find(job->dir, job->name);
 	if (d && d->shown) {
 		job_reply_entry_unlock(job, &d->shown->inode);
@@ -218,7 +218,7 @@ void op_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
 			fuse_reply_err(req, ENOENT);
 			return;
 		}
-	} else if (dir->load == NODE_LOADED || dir->gone || (d && !list_empty(&d->items))) {
+	} else if (dir->load == NODE_LOADED || dir->gone) {
 		tree_unlock(&fs->m);
 		reply_negative(req);
 		return;

@@ -209,8 +209,6 @@ void op_fsync(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_file_inf
 
 /* ---- the last close ---- */
 
-static void end_ephemeral(struct job *job);
-
 static void ended(void *arg, const struct session_reply *reply)
 {
 	struct job *job = arg;
@@ -234,7 +232,7 @@ static void ended(void *arg, const struct session_reply *reply)
 }
 
 /* An ephemeral znode lives as long as the handle that made it. No system call tells of its end: its event does. */
-static void end_ephemeral(struct job *job)
+void end_ephemeral(struct job *job)
 {
 	struct zkfs *fs = job->fs;
 	struct handle *h = job->h;
@@ -250,7 +248,7 @@ static void end_ephemeral(struct job *job)
 	else if (!job->path)
 		job_fail(job, -ENOMEM);
 	else
-		session_delete(fs->s, job->path, -1, ended, job);
+		session_delete_in(fs->s, h->session, job->path, ended, job);
 }
 
 /* What was never made: the kernel is told that it is gone again. The lock is held. */

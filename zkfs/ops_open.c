@@ -139,7 +139,7 @@ static void do_open(struct job *job)
 			job_fail(job, -ESTALE);
 		return;
 	}
-	if (job->node->unreadable && (job->fi.flags & O_ACCMODE) != O_WRONLY) {
+	if (job->node->unreadable && (!wants_write(job->fi.flags) || !(job->fi.flags & O_TRUNC))) {
 		job->path = node_path(job->node);
 		tree_unlock(&fs->m);
 		if (job->path)
@@ -250,6 +250,16 @@ static void reply_create_unlock(struct job *job, struct inode *i, struct handle 
 	struct fuse_entry_param e;
 
 	if (!req || !h) {
+		if (h && h->session) {
+			/* Nobody has got it: it ends as if it had been closed. */
+			job->h = h;
+			h->n->ending = true;
+			tree_unlock(&fs->m);
+			end_ephemeral(job);
+			return;
+		}
+		if (h && h->make == MAKE_FILE)
+			node_unshow(&fs->m, h->n);
 		if (h)
 			handle_unref(h);
 		tree_unlock(&fs->m);

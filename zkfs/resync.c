@@ -99,6 +99,20 @@ static bool is_waited_for(struct node *n)
 	return n->parent && (!d || d->latest != n || !list_empty(&d->items));
 }
 
+/* What it has got in the gap is no event: its children are to be fetched. */
+static void created_in_gap(struct watch *w, struct node *parent, const char *name, const char *path)
+{
+	struct dentry *d;
+
+	news_created(w, parent, name, path);
+	d = dentry_find(parent, name);
+	if (d && d->latest && !d->latest->is_shown && d->latest->load == NODE_LOADED) {
+		d->latest->load = NODE_UNLOADED;
+		if (d->latest->known)
+			load_start(w, d->latest);
+	}
+}
+
 static void compare_state(struct compare *c, const struct session_reply *reply, bool unreadable)
 {
 	struct watch *w = c->w;
@@ -116,7 +130,7 @@ static void compare_state(struct compare *c, const struct session_reply *reply, 
 		return;
 	if (parent && n->latest_czxid != reply->stat->czxid) {
 		delete_tree(w, parent, n, c->path);
-		news_created(w, parent, n->name, c->path);
+		created_in_gap(w, parent, n->name, c->path);
 		return;
 	}
 	if (n->latest_mzxid >= reply->stat->mzxid && n->unreadable == unreadable) {
@@ -201,8 +215,8 @@ static void newcomer_done(void *arg, const struct session_reply *reply)
 
 	tree_lock(w->m);
 	d = dentry_find(c->dir, c->name);
-	if (!reply->err && !is_lost && (!d || (!d->latest && list_empty(&d->items))))
-		news_created(w, c->dir, c->name, c->path);
+	if (!reply->err && !is_lost && (!d || (!d->latest && !(d->shown && d->shown->fresh))))
+		created_in_gap(w, c->dir, c->name, c->path);
 	tree_unlock(w->m);
 	if (is_lost) {
 		session_delete(w->s, c->path, -1, newcomer_deleted, c);
@@ -231,10 +245,10 @@ static void compare_children(struct watch *w, struct node *dir, const char *path
 		struct dentry *d = dentry_find(dir, reply->names[i]);
 		struct newcomer *c;
 
-		if (d) {
+		if (d)
 			d->listed = true;
+		if (d && (d->latest || (d->shown && d->shown->fresh)))
 			continue;
-		}
 		c = calloc(1, sizeof(*c));
 		if (!c)
 			continue;

@@ -130,6 +130,8 @@ void session_create(struct session *s, const char *path, const void *data, ssize
 /* @version -1: any. */
 void session_set(struct session *s, const char *path, const void *data, ssize_t len, int version,
 		 session_done *done, void *arg);
+/* Only in the session @id; -ECONNRESET when that is over. */
+void session_delete_in(struct session *s, int64_t id, const char *path, session_done *done, void *arg);
 void session_delete(struct session *s, const char *path, int version, session_done *done, void *arg);
 /* @acl as session_get_acl gives it; -EINVAL when it is malformed. */
 void session_set_acl(struct session *s, const char *path, const char *acl, session_done *done,

@@ -301,6 +301,21 @@ void session_delete(struct session *s, const char *path, int version, session_do
 	call_simple(s, CALL_DELETE, path, version, done, arg);
 }
 
+void session_delete_in(struct session *s, int64_t id, const char *path, session_done *done, void *arg)
+{
+	struct call *call;
+
+	if (!path_is_valid(path, 0)) {
+		refuse(done, arg, -EINVAL);
+		return;
+	}
+	call = call_new(s, CALL_DELETE, path, NULL, -1, done, arg);
+	if (!call)
+		return;
+	call->session = id;
+	call_start(s, call);
+}
+
 void session_create(struct session *s, const char *path, const void *data, ssize_t len, int flags,
 		    session_done *done, void *arg)
 {

@@ -165,6 +165,7 @@ struct call {
 	const void *data;
 	ssize_t len;
 	int version, flags;
+	int64_t session; /* of no use in another one; 0: any */
 	struct ACL_vector acl;
 	struct session_op *ops;
 	size_t count;

@@ -414,10 +414,15 @@ static struct ticket *call_ticket(struct conn *conn, struct call *call)
 static void pump_one_locked(struct session *s, struct conn *conn, struct list *failed)
 {
 	struct call *call = container_of(s->line.next, struct call, link);
-	struct ticket *t = call_ticket(conn, call);
+	struct ticket *t;
 	int rc;
 
 	call_unline_locked(s, call);
+	if (call->session && call->session != s->id) {
+		call_fail_locked(call, -ECONNRESET, failed);
+		return;
+	}
+	t = call_ticket(conn, call);
 	if (!t) {
 		call_fail_locked(call, -ENOMEM, failed);
 		return;

@@ -24,6 +24,7 @@ void watch_init(struct watch *w, struct mirror *m, struct inject *in, const stru
 	w->in = in;
 	w->dirs = dirs;
 	list_init(&w->own);
+	list_init(&w->maybe);
 	m->needs_load = load_start;
 	m->arg = w;
 }
@@ -76,10 +77,9 @@ static void ask_later(struct watch *w, struct item *item)
 static void begin(struct watch *w, struct item *item, const char *path)
 {
 	item->owner = w;
-	if (own_is_outstanding(w, path)) {
+	if (own_is_outstanding(w, path) && (item->path = strdup(path))) {
 		item->state = ITEM_MAYBE_OWN;
-		if (item->type != ITEM_DELETE)
-			item->path = strdup(path);
+		list_append(&w->maybe, &item->of_own);
 		return;
 	}
 	if (item->type == ITEM_DELETE) {
@@ -235,12 +235,24 @@ static void item_reply(struct item *item, const struct session_reply *reply, boo
 		item->stat = *reply->stat;
 		item->unreadable = unreadable;
 	}
+	if (err == -ENOENT) {
+		/* Its end comes before this answer, as an event, unless it was in a gap. */
+		struct node *n = item->target == ITEM_DATA ? item->dir : item->node;
+		struct dentry *d = n->parent ? dentry_find(n->parent, n->name) : NULL;
+
+		if (d && d->latest == n && !n->fresh)
+			news_deleted(w, n->parent, n->name, item->path);
+	}
 	if (!err || err == -ENOENT) {
 		settle(w, item);
 		return;
 	}
 	/* It stays untold until the comparison after the next reconnect. */
 	log_debug("cannot fetch %s: %s", item->path, strerror(-err));
+	if (err == -ETIMEDOUT) {
+		ask_later(w, item);
+		return;
+	}
 	if (item->type == ITEM_CREATE && item->entry && item->entry->latest == item->node)
 		dentry_set_latest(w->m, item->entry, item->entry->shown);
 	inject_drop(w->in, item);
@@ -541,34 +553,8 @@ int own_begin(struct watch *w, const char *path)
 	return 0;
 }
 
-/* No request is on its way any more: what has come and was not claimed was done by others. */
-static void release(struct watch *w, struct list *items, size_t offset)
-{
-	struct list *next;
-
-	for (struct list *l = items->next; l != items; l = next) {
-		struct item *item = (struct item *)((char *)l - offset);
-
-		next = l->next;
-		if (item->state != ITEM_MAYBE_OWN)
-			continue;
-		if (item->type == ITEM_DELETE) {
-			item->state = ITEM_READY;
-			inject_ready(w->in, item);
-		} else if (item->path) {
-			ask_later(w, item);
-		} else {
-			inject_drop(w->in, item);
-		}
-	}
-}
-
 void own_end(struct watch *w, const char *path)
 {
-	const char *name = "";
-	struct node *dir, *n;
-	struct dentry *d;
-
 	for (struct list *l = w->own.next; l != &w->own; l = l->next) {
 		struct own *own = container_of(l, struct own, link);
 
@@ -581,25 +567,20 @@ void own_end(struct watch *w, const char *path)
 		free(own);
 		break;
 	}
-	n = mirror_latest(w->m, path);
-	if (n && n->is_dir) {
-		for (struct list *l = n->queue.next, *next; l != &n->queue; l = next) {
-			struct item *item = container_of(l, struct item, link);
+	/* No request is on its way any more: what has come and was not claimed was done by others. */
+	for (struct list *l = w->maybe.next, *next; l != &w->maybe; l = next) {
+		struct item *item = container_of(l, struct item, of_own);
 
-			next = l->next;
-			if (item->target == ITEM_DATA && item->state == ITEM_MAYBE_OWN)
-				ask_later(w, item);
+		next = l->next;
+		if (strcmp(item->path, path) != 0)
+			continue;
+		list_remove(&item->of_own);
+		if (item->type != ITEM_DELETE) {
+			ask_later(w, item);
+			continue;
 		}
-	}
-	dir = mirror_latest_parent(w->m, path, &name);
-	d = dir ? dentry_find(dir, name) : NULL;
-	if (d) {
-		node_ref(dir);
-		node_known_get(w->m, dir);
-		/* d may be freed with its last item: a guard keeps the list's head */
-		release(w, &d->items, offsetof(struct item, of_entry));
-		node_known_put(w->m, dir);
-		node_unref(w->m, dir);
+		item->state = ITEM_READY;
+		inject_ready(w->in, item);
 	}
 }
 
@@ -726,9 +707,16 @@ void own_deleted(struct watch *w, struct node *dir, const char *name)
 			dentry_set_latest(w->m, d, NULL);
 		node_unshow(w->m, shown);
 		inject_kick(w->in, shown);
-		node_unref(w->m, shown);
 	}
-	drop_echo(w, echo);
+	if (echo && echo->node && echo->node != shown) {
+		/* Another one than the kernel was shown, made meanwhile: its coming and going are still to be told. */
+		echo->state = ITEM_READY;
+		list_remove(&echo->of_own);
+		inject_ready(w->in, echo);
+	} else {
+		drop_echo(w, echo);
+	}
+	node_unref(w->m, shown);
 }
 
 void own_changed(struct watch *w, struct node *n, const struct zstat *stat, struct blob *data)
@@ -806,4 +794,25 @@ struct node *watch_found(struct watch *w, struct node *dir, const char *name,
 	}
 	node_unref(w->m, n); /* the entry holds it */
 	return n;
+}
+
+void watch_found_pending(struct watch *w, struct node *dir, const char *name,
+			 const struct session_reply *reply, bool unreadable)
+{
+	struct dentry *d = dentry_find(dir, name);
+	struct node *n = d ? d->latest : NULL;
+	struct blob *data = NULL;
+
+	/* told: its first item is a CHANGE; what is being created is told by its CREATE */
+	if (!n || n->is_shown || n->gone || !n->told)
+		return;
+	if (!unreadable && reply->len >= 0) {
+		data = blob_new(reply->data, reply->len);
+		if (!data)
+			return;
+	}
+	set_created(n, reply->stat, data, is_dir_of(w, dir, name, reply->stat, !data && !unreadable));
+	n->unreadable = unreadable;
+	n->load = reply->stat->num_children ? NODE_UNLOADED : NODE_LOADED;
+	node_insert(w->m, n);
 }

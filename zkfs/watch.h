@@ -28,7 +28,8 @@ struct watch {
 	struct inject *in;
 	struct session *s; /* set once, before the first event */
 	const struct places *dirs;
-	struct list own; /* guarded by the tree lock */
+	struct list maybe; /* struct item.of_own */
+	struct list own;   /* guarded by the tree lock */
 	/* Sessions of ours that are over: what they still have at the server is as good as gone. Guarded by the tree lock. */
 	int64_t lost[16];
 	unsigned int n_lost;
@@ -67,6 +68,10 @@ void own_moved(struct watch *w, struct node *n, struct node *dir, const char *na
 
 /* A reply to get or exists for a znode that is not known yet: a node for it, shown; NULL: no memory, or better not. */
 struct node *watch_found(struct watch *w, struct node *dir, const char *name,
+			 const struct session_reply *reply, bool unreadable);
+
+/* Likewise, when a change of it, the first that was heard of it, waits. */
+void watch_found_pending(struct watch *w, struct node *dir, const char *name,
 			 const struct session_reply *reply, bool unreadable);
 
 /* True when @dir's children are all known. Otherwise @waiter is called once they are, or can't be (err). */
