@@ -38,7 +38,10 @@ endif
 
 # Layers 0 and 1 of docs/architecture.md, and opts.c: the unit tests link them alone.
 UNIT_SRCS = zkfs/attr.c zkfs/log.c zkfs/mirror.c zkfs/name.c zkfs/opts.c zkfs/stats.c zkfs/tags.c
-SRCS = $(UNIT_SRCS) $(filter-out $(UNIT_SRCS),$(sort $(wildcard zkfs/*.c)))
+SRCS = $(UNIT_SRCS) zkfs/addwatch.c zkfs/commit.c zkfs/ctl.c zkfs/inject.c zkfs/load.c zkfs/main.c zkfs/ops.c \
+	zkfs/ops_attr.c zkfs/ops_dir.c zkfs/ops_file.c zkfs/ops_open.c zkfs/resync.c zkfs/session.c \
+	zkfs/session_calls.c zkfs/session_chroot.c zkfs/session_conf.c zkfs/session_conn.c \
+	zkfs/session_wire.c zkfs/watch.c
 UNIT_TESTS = $(wildcard tests/unit/test_*.c)
 
 OBJS = $(SRCS:%.c=$(BUILD)/obj/%.o)

@@ -141,3 +141,9 @@ teardown() { zkfs_umount_all; }
 	equals 700000 stat -c %s "$A/g/one"
 	equals 700000 stat -c %s "$A/g/two"
 }
+
+@test "a renamed file has the times of the znode that it is now" {
+	echo x >"$A/d/old"
+	mv "$A/d/old" "$A/d/new"
+	equals "$(($(zkcli_stat /d/new mtime) / 1000))" stat -c %Y "$A/d/new"
+}

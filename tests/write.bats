@@ -467,3 +467,12 @@ except PermissionError:
 	zkcli setacl /f world:anyone:cdrwa
 	equals hello cat "$C/f"
 }
+
+@test "an overwrite that fails leaves what was there" {
+	zkfs_mount c -o maxdata=10
+	echo one >"$C/f"
+	fails_with 'File too large' sh 'echo "much too long for this" >"$1"' "$C/f"
+	equals one cat "$C/f"
+	zk_data /f one
+	zk_version /f 0
+}

@@ -6,7 +6,7 @@
  * was opened; appending reads, appends, sets if that is still the version, and starts again if it is not.
  * A write whose answer is lost is looked for before it is repeated.
  *
- * One commit of a handle at a time: a second one waits for the first. Entered by FUSE workers and the session's threads.
+ * One commit of a handle at a time: a second one waits for the first. Entered by the FUSE loop and the session's threads.
  */
 #include "fs.h"
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The table of .zkfs/: one line for each file. Entered by FUSE workers. */
+/* The table of .zkfs/: one line for each file. Entered by the FUSE loop. */
 #include "ctl.h"
 
 #include "log.h"

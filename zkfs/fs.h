@@ -43,8 +43,6 @@ struct job {
 	struct zkfs *fs;
 	fuse_req_t req; /* NULL once it is answered */
 	bool interrupted;
-	bool writes; /* it may change something: an interrupt can't tell whether it did */
-	int64_t since;
 	/* what the operation needs; references */
 	struct node *dir, *node;
 	struct inode *inode;
@@ -95,6 +93,11 @@ void entry_reply(struct zkfs *fs, fuse_req_t req, struct fuse_entry_param *e);
 /* With the tree lock held; @i must not be shown to have changed: releases the lock and answers @job. */
 void job_reply_entry_unlock(struct job *job, struct inode *i);
 
+/*
+ * A job for a change of the name @name in @parent, with dir, name (the znode's; NULL for ".data"), path and shown; or NULL: refused,
+ * and answered so. Not for injectors.
+ */
+struct job *job_for_name(fuse_req_t req, fuse_ino_t parent, const char *name);
 /* 0, or the errno with which a user's change of @dir's or @n's is refused. */
 int refuse_write(struct zkfs *fs, const struct node *n);
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The children of a directory that somebody knows are all known: they are fetched as soon as the kernel has looked
- * the directory up. Entered by the session's threads and by FUSE workers; the tree lock guards everything.
+ * the directory up. Entered by the session's threads and by the FUSE loop; the tree lock guards everything.
  */
 #include "watch.h"
 

@@ -2,7 +2,7 @@
 /*
  * The table of the FUSE operations, and what they share: requests that wait, entries, who is asking.
  *
- * No FUSE worker waits: an operation is answered from the mirror at once, or becomes a job that a callback of the session
+ * The thread that takes the kernel's requests never waits: an operation is answered from the mirror at once, or becomes a job that a callback of the session
  * answers. Each request is answered exactly once: by whoever gets it from job_take(). A job lives on until its callback
  * comes, also when an interrupt has answered it.
  */
@@ -112,7 +112,6 @@ struct job *job_new(struct zkfs *fs, fuse_req_t req)
 	}
 	job->fs = fs;
 	job->req = req;
-	job->since = monotonic_ms();
 	list_init(&job->todo.link);
 	list_init(&job->waiter.link);
 	pthread_mutex_lock(&fs->jobs_lock);

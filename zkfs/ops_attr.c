@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Attributes: stat, chmod and the like, truncate, access, extended attributes, statfs. Entered by FUSE workers. */
+/* Attributes: stat, chmod and the like, truncate, access, extended attributes, statfs. Entered by the FUSE loop. */
 #include "fs.h"
 
 #include "ctl.h"

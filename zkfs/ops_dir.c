@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Names: look-up, listing, making, removing, renaming. Entered by FUSE workers; the callbacks by the session's threads.
+ * Names: look-up, listing, making, removing, renaming. Entered by the FUSE loop; the callbacks by the session's threads.
  */
 #include "fs.h"
 
@@ -412,11 +412,7 @@ void op_fsyncdir(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_file_
 
 /* ---- making and removing ---- */
 
-/*
- * A job for a change of the name @name in @parent, with dir, name (the znode's), path and shown; or NULL: refused, and answered so. Not for
- * injectors.
- */
-static struct job *name_job(fuse_req_t req, fuse_ino_t parent, const char *name)
+struct job *job_for_name(fuse_req_t req, fuse_ino_t parent, const char *name)
 {
 	struct zkfs *fs = fs_of(req);
 	struct inode *pi = inode_of(fs, parent);
@@ -437,7 +433,6 @@ static struct job *name_job(fuse_req_t req, fuse_ino_t parent, const char *name)
 	job = job_new(fs, req);
 	if (!job)
 		return NULL;
-	job->writes = true;
 	tree_lock(&fs->m);
 	job->dir = node_ref(dir);
 	job->path = node_path(dir);
@@ -555,7 +550,7 @@ void op_mkdir(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode)
 		fuse_reply_err(req, EPERM);
 		return;
 	}
-	job = name_job(req, parent, name);
+	job = job_for_name(req, parent, name);
 	if (!job)
 		return;
 	if (is_sequential(job)) {
@@ -576,7 +571,7 @@ void op_mknod(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode, 
 		fuse_reply_err(req, EPERM);
 		return;
 	}
-	job = name_job(req, parent, name);
+	job = job_for_name(req, parent, name);
 	if (!job)
 		return;
 	job->flags = 1; /* with empty data */
@@ -671,7 +666,7 @@ void op_unlink(fuse_req_t req, fuse_ino_t parent, const char *name)
 
 	if (injected_removal(req, parent, name))
 		return;
-	job = name_job(req, parent, name);
+	job = job_for_name(req, parent, name);
 	if (!job)
 		return;
 	if (!job->name) {
@@ -703,7 +698,7 @@ void op_rmdir(fuse_req_t req, fuse_ino_t parent, const char *name)
 
 	if (injected_removal(req, parent, name))
 		return;
-	job = name_job(req, parent, name);
+	job = job_for_name(req, parent, name);
 	if (job && !job->name)
 		job_fail(job, -ENOTDIR);
 	else if (job)
@@ -822,7 +817,7 @@ void op_rename(fuse_req_t req, fuse_ino_t parent, const char *name, fuse_ino_t n
 		fuse_reply_err(req, -err);
 		return;
 	}
-	job = name_job(req, parent, name);
+	job = job_for_name(req, parent, name);
 	if (!job)
 		return;
 	job->flags = flags;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Contents of files: one open is one version of the znode. Entered by FUSE workers; the callbacks by the session's
+ * Contents of files: one open is one version of the znode. Entered by the FUSE loop; the callbacks by the session's
  * threads.
  */
 #include "fs.h"
@@ -149,7 +149,6 @@ void op_write(fuse_req_t req, fuse_ino_t ino, const char *buf, size_t size, off_
 	job = job_new(fs, req);
 	if (!job)
 		return;
-	job->writes = true;
 	job->size = size;
 	tree_lock(&fs->m);
 	job->h = h;
@@ -185,7 +184,6 @@ static void flush(fuse_req_t req, struct fuse_file_info *fi, bool all)
 	job = job_new(fs, req);
 	if (!job)
 		return;
-	job->writes = true;
 	tree_lock(&fs->m);
 	job->h = h;
 	handle_ref(h);

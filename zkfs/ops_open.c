@@ -568,45 +568,17 @@ static void do_create(struct job *job)
 void op_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode,
 	       struct fuse_file_info *fi)
 {
-	struct zkfs *fs = fs_of(req);
-	struct inode *pi = inode_of(fs, parent);
-	struct node *dir = inode_node(pi);
-	char znode[NAME_LONGEST + 1];
-	bool is_data = !strcmp(name, ".data");
 	struct job *job;
-	int err;
 
 	(void)mode;
 	if (injected_create(req, parent, name, fi))
 		return;
-	err = dir && pi->kind == INODE_NODE ? refuse_write(fs, dir) : -EPERM;
-	if (!err && !is_data)
-		err = name_znode(name, !dir->parent, znode);
-	if (err) {
-		fuse_reply_err(req, -err);
-		return;
-	}
-	job = job_new(fs, req);
+	job = job_for_name(req, parent, name);
 	if (!job)
 		return;
 	job->fi = *fi;
-	job->writes = true;
-	tree_lock(&fs->m);
-	job->dir = node_ref(dir);
-	job->path = node_path(dir);
-	tree_unlock(&fs->m);
-	job->shown = strdup(name);
-	if (!is_data && job->path) {
-		char *path = path_join(job->path, znode);
-
-		free(job->path);
-		job->path = path;
-		job->name = strdup(znode);
-	}
-	if (!job->path || !job->shown || (!is_data && !job->name))
-		job_fail(job, -ENOMEM);
-	else if (is_data)
-		create_data(job);
-	else
+	if (job->name)
 		do_create(job);
+	else
+		create_data(job);
 }
